@@ -1,0 +1,131 @@
+//! Typed reads and retried transactions, for every data manager at once.
+
+use std::{future::Future, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    Collection, Committed, DataManager, Direction, Error, KeyRange, Page, Position, Result, Scan, Snapshot,
+    Transaction, Tx,
+};
+
+/// How often a conflicting transaction is tried before the conflict is the caller's.
+const ATTEMPTS_MAX: usize = 64;
+
+/// Typed reads and retried transactions; a blanket implementation covers every data manager.
+pub trait DataManagerExt: DataManager {
+    /// Reads a typed entry.
+    fn read<V: DeserializeOwned + Send + Sync>(
+        &self,
+        at: &Snapshot,
+        collection: &Collection<V>,
+        key: impl AsRef<[u8]> + Send,
+    ) -> impl Future<Output = Result<Option<V>>> + Send {
+        async move {
+            let key = key.as_ref();
+            let value = self.get(at, collection.name(), key).await?;
+            value.map(|value| collection.decode(key, &value)).transpose()
+        }
+    }
+
+    /// Reads typed entries in the order of their keys; see [`DataManager::scan`].
+    fn read_range<V: DeserializeOwned + Send + Sync>(
+        &self,
+        at: &Snapshot,
+        collection: &Collection<V>,
+        range: KeyRange,
+        direction: Direction,
+        limit: usize,
+    ) -> impl Future<Output = Result<TypedPage<V>>> + Send {
+        async move {
+            let scan = Scan { collection: collection.name().to_owned(), range, direction, limit };
+            let Page { entries, more } = self.scan(at, &scan).await?;
+            let decode = |(key, value): (Bytes, Bytes)| Ok((key.clone(), collection.decode(&key, &value)?));
+            Ok(TypedPage { entries: entries.into_iter().map(decode).collect::<Result<_>>()?, more })
+        }
+    }
+
+    /// Reads every entry of a range, however many there are.
+    fn read_all<V: DeserializeOwned + Send + Sync>(
+        &self,
+        at: &Snapshot,
+        collection: &Collection<V>,
+        range: KeyRange,
+    ) -> impl Future<Output = Result<Vec<(Bytes, V)>>> + Send {
+        async move {
+            let page = self.read_range(at, collection, range, Direction::Ascending, usize::MAX).await?;
+            Ok(page.entries)
+        }
+    }
+
+    /// Runs `body` on a consistent view, commits what it wrote, and does both again if something that it read changed.
+    ///
+    /// The body may be run several times, so it must have no effect but through its [`Tx`]. A body that fails commits
+    /// nothing. A body that wrote nothing commits nothing either, and returns the position that it read.
+    ///
+    /// # Errors
+    /// Those of the body, and of [`DataManager::commit`] ([`Error::Conflict`] only after 64 attempts).
+    fn transact<T, E, F, Fut>(&self, mut body: F) -> impl Future<Output = Result<(T, Position), E>> + Send
+    where
+        F: FnMut(Tx) -> Fut + Send,
+        Fut: Future<Output = Result<T, E>> + Send,
+        T: Send,
+        E: From<Error> + Send,
+        Self: Sized + Clone,
+    {
+        let data: Arc<dyn DataManager> = Arc::new(self.clone());
+        async move {
+            let mut attempt = 1;
+            loop {
+                let tx = Tx::begin(Arc::clone(&data));
+                let value = body(tx.clone()).await?;
+                match tx.finish().await {
+                    Ok(position) => return Ok((value, position)),
+                    Err(error) if error.is_conflict() && attempt < ATTEMPTS_MAX => attempt += 1,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+    }
+}
+
+impl<D: DataManager + ?Sized> DataManagerExt for D {}
+
+/// Some decoded entries, in the order of the scan.
+#[derive(Clone, Debug)]
+pub struct TypedPage<V> {
+    /// Keys and values.
+    pub entries: Vec<(Bytes, V)>,
+    /// Whether the range has more entries after the last one here.
+    pub more: bool,
+}
+
+#[async_trait]
+impl<D: DataManager + ?Sized> DataManager for Arc<D> {
+    fn snapshot(&self) -> Snapshot {
+        (**self).snapshot()
+    }
+
+    async fn get(&self, at: &Snapshot, collection: &str, key: &[u8]) -> Result<Option<Bytes>> {
+        (**self).get(at, collection, key).await
+    }
+
+    async fn scan(&self, at: &Snapshot, scan: &Scan) -> Result<Page> {
+        (**self).scan(at, scan).await
+    }
+
+    async fn commit(&self, transaction: Transaction) -> Result<Position> {
+        (**self).commit(transaction).await
+    }
+
+    fn follow(&self, after: Position) -> BoxStream<'static, Result<Committed>> {
+        (**self).follow(after)
+    }
+
+    async fn wait_for(&self, position: Position) -> Result<()> {
+        (**self).wait_for(position).await
+    }
+}

@@ -1,0 +1,70 @@
+//! What does an executor say about itself, and what is it told?
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Arch, ExecutorId, TaskId, TaskSpec};
+
+/// What an executor says about itself when it registers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecutorStatus {
+    /// Its id, kept on disk.
+    pub id: ExecutorId,
+    /// What people call it.
+    pub name: String,
+    /// The version of its program.
+    pub version: String,
+    /// The group of executors that work on the same cluster.
+    pub group: String,
+    /// The other executors of the group that it sees.
+    pub siblings: Vec<ExecutorId>,
+    /// The architectures that it can run.
+    pub archs: Vec<Arch>,
+    /// What tasks may select it by.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it runs privileged containers.
+    pub allow_privileged_containers: bool,
+    /// The most tasks at a time; 0: none, it drains.
+    pub task_limit: u32,
+    /// Whether it may disappear without being deleted by hand.
+    pub dynamic: bool,
+    /// The attempts that it holds: whatever its journal knows of, running or finished and not yet reported.
+    pub held: Vec<HeldTask>,
+}
+
+/// An attempt that an executor holds when it registers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldTask {
+    /// The task.
+    pub task: TaskId,
+    /// The attempt.
+    pub attempt: u32,
+}
+
+/// What an executor is told over its connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Command {
+    /// Execute this, once its acceptance is acknowledged. Told again after a reconnection until it is accepted.
+    Assign {
+        /// What to execute.
+        task: Box<TaskSpec>,
+    },
+    /// Stop this attempt and report how it ended.
+    Stop {
+        /// The task.
+        task: TaskId,
+        /// The attempt.
+        attempt: u32,
+    },
+    /// The run service does not expect anything of this attempt any more: end it, remove its pod, report nothing.
+    Forget {
+        /// The task.
+        task: TaskId,
+        /// The attempt.
+        attempt: u32,
+    },
+}

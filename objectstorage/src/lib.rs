@@ -1,0 +1,17 @@
+//! Where do bytes live?
+//!
+//! [`ObjectStorage`] is the one trait that Runyard needs of a durable home: whole objects under keys, written
+//! atomically, read by range, listed in order. It knows nothing of runs.
+
+mod error;
+mod ext;
+mod key;
+mod storage;
+
+pub use error::{Error, Result};
+pub use ext::ObjectStorageExt;
+pub use key::{InvalidKey, KEY_BYTES_MAX, ObjectKey};
+pub use storage::{
+    Body, BodyError, Durability, GetObject, GetRange, ListDepth, ListEntry, ListRequest, ObjectMeta, ObjectStorage,
+    PutMode, PutOptions, PutSize,
+};

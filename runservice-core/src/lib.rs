@@ -1,0 +1,3 @@
+//! What should happen next to a run?
+
+pub mod model;

@@ -1,0 +1,9 @@
+//! What are a run config, a run and a task? Plain data, stored as it is.
+
+mod config;
+mod group;
+mod run;
+
+pub use config::{ConcurrencyPolicy, Condition, RetryPolicy, RunConfig, TaskConfig};
+pub use group::{GROUP_BYTES_MAX, GroupPath, InvalidGroup};
+pub use run::{Assignment, Run, RunPhase, RunResult, RunState, StepState, Task, TaskStatus, Times};
