@@ -64,7 +64,8 @@ pub trait DataManagerExt: DataManager {
     /// Runs `body` on a consistent view, commits what it wrote, and does both again if something that it read changed.
     ///
     /// The body may be run several times, so it must have no effect but through its [`Tx`]. A body that fails commits
-    /// nothing. A body that wrote nothing commits nothing either, and returns the position that it read.
+    /// nothing. A body that wrote nothing and took no change group commits nothing either, and returns the position
+    /// that it read.
     ///
     /// # Errors
     /// Those of the body, and of [`DataManager::commit`] ([`Error::Conflict`] only after 64 attempts).

@@ -5,15 +5,24 @@
 mod collection;
 mod error;
 mod ext;
+mod follow;
+mod limits;
 mod manager;
+mod memory;
+mod memtable;
 mod position;
+mod record;
+mod store;
 mod tx;
+mod validate;
 
 pub use collection::{Collection, Index};
 pub use error::{Error, Result};
 pub use ext::{DataManagerExt, TypedPage};
+pub use limits::{BATCH_BYTES_MAX, COLLECTION_NAME_BYTES_MAX, KEY_BYTES_MAX};
 pub use manager::{
     Action, Change, Committed, DataManager, Direction, KeyRange, Page, ReadSet, Scan, Snapshot, Transaction,
 };
+pub use memory::MemoryDataManager;
 pub use position::Position;
 pub use tx::Tx;

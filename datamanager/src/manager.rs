@@ -133,6 +133,22 @@ impl KeyRange {
         Self { end: Bound::Excluded(Bytes::copy_from_slice(key.as_ref())), ..self }
     }
 
+    /// Whether no key can be in the range.
+    pub fn is_empty(&self) -> bool {
+        match (&self.start, &self.end) {
+            (Bound::Included(start), Bound::Included(end)) => start > end,
+            (Bound::Included(start) | Bound::Excluded(start), Bound::Included(end) | Bound::Excluded(end)) => {
+                start >= end
+            }
+            _ => false,
+        }
+    }
+
+    /// The range as the map types of the standard library take it; they panic on one that [is empty](Self::is_empty).
+    pub(crate) fn as_slices(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
+        (self.start.as_ref().map(|key| &key[..]), self.end.as_ref().map(|key| &key[..]))
+    }
+
     /// Whether a key is in the range.
     pub fn contains(&self, key: &[u8]) -> bool {
         let after_start = match &self.start {
@@ -167,6 +183,13 @@ pub struct Transaction {
     pub actions: Vec<Action>,
 }
 
+impl Transaction {
+    /// Whether a commit would leave everything as it is: there are no actions, and no change group is taken.
+    pub fn changes_nothing(&self) -> bool {
+        self.actions.is_empty() && self.reads.groups.is_empty()
+    }
+}
+
 /// What a transaction was decided from. Empty: nothing, it always commits.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadSet {
@@ -178,6 +201,13 @@ pub struct ReadSet {
     pub ranges: Vec<(String, KeyRange)>,
     /// Change groups: named optimistic locks. They are checked like keys, and the commit changes each of them.
     pub groups: Vec<String>,
+}
+
+impl ReadSet {
+    /// Whether nothing was read or locked.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.ranges.is_empty() && self.groups.is_empty()
+    }
 }
 
 /// One change.

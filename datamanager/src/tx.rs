@@ -186,13 +186,13 @@ impl Tx {
         })
     }
 
-    /// Commits what was written, if anything was.
+    /// Commits what was written and taken, if anything was.
     pub(crate) async fn finish(self) -> Result<Position> {
         let state = std::mem::take(&mut *self.state());
-        if state.writes.is_empty() && state.appends.is_empty() {
-            return Ok(self.snapshot.position());
-        }
         let transaction = state.into_transaction(self.snapshot.position());
+        if transaction.changes_nothing() {
+            return Ok(transaction.reads.position);
+        }
         self.data.commit(transaction).await
     }
 

@@ -1,0 +1,97 @@
+//! Which transactions came after a position?
+
+use std::{collections::VecDeque, sync::Arc};
+
+use futures::{
+    future::BoxFuture,
+    stream::{self, BoxStream, StreamExt},
+};
+
+use crate::{
+    Committed, Error, Position, Result,
+    store::{Batch, Place, Store},
+};
+
+/// Where a follower finds batches that are no longer in memory, and learns that its data manager was closed.
+pub(crate) trait Log: Send + 'static {
+    /// Reads a batch that was visible.
+    fn read(&mut self, lsn: u64) -> BoxFuture<'_, Result<Arc<Batch>>>;
+
+    /// Completes when the data manager is closed.
+    fn closed(&self) -> BoxFuture<'_, ()>;
+}
+
+/// For stores whose batches are all in memory.
+pub(crate) struct NoLog;
+
+impl Log for NoLog {
+    fn read(&mut self, lsn: u64) -> BoxFuture<'_, Result<Arc<Batch>>> {
+        let position = Position { lsn, index: 0 };
+        Box::pin(async move { Err(Error::PositionExpired { position, oldest: position }) })
+    }
+
+    fn closed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+struct Follower<L> {
+    store: Arc<Store>,
+    log: L,
+    after: Position,
+    /// The next log number to look at.
+    lsn: u64,
+    ready: VecDeque<Committed>,
+    failed: bool,
+}
+
+/// Yields the transactions after a position, without gap or repetition; ends after an error, or when `log` is closed.
+pub(crate) fn follow(store: Arc<Store>, after: Position, log: impl Log) -> BoxStream<'static, Result<Committed>> {
+    let lsn = after.lsn.max(1);
+    let follower = Follower { store, log, after, lsn, ready: VecDeque::new(), failed: false };
+    stream::unfold(follower, |mut follower| async move {
+        let next = follower.next().await?;
+        follower.failed = next.is_err();
+        Some((next, follower))
+    })
+    .boxed()
+}
+
+impl<L: Log> Follower<L> {
+    async fn next(&mut self) -> Option<Result<Committed>> {
+        if self.failed {
+            return None;
+        }
+        let mut visible = self.store.visible();
+        loop {
+            if let Some(committed) = self.ready.pop_front() {
+                return Some(Ok(committed));
+            }
+            // Seen before it is looked at, so that what comes in between wakes the wait below.
+            visible.mark_unchanged();
+            let batch = match self.store.place_of(self.lsn) {
+                Place::Recent(batch) => batch,
+                Place::Older => match self.log.read(self.lsn).await {
+                    Ok(batch) => batch,
+                    Err(error) => return Some(Err(error)),
+                },
+                Place::Future => {
+                    tokio::select! {
+                        _ = visible.changed() => continue,
+                        () = self.log.closed() => return None,
+                    }
+                }
+            };
+            let after = self.after;
+            let newer = batch.transactions.iter().filter(|logged| logged.committed.position > after);
+            self.ready.extend(newer.map(|logged| logged.committed.clone()));
+            self.lsn += 1;
+        }
+    }
+}
+
+/// Waits until a position is visible.
+pub(crate) async fn wait_for(store: &Store, position: Position) -> Result<()> {
+    let mut visible = store.visible();
+    visible.wait_for(|visible| *visible >= position).await.map(drop).map_err(|_| Error::Closed)
+}

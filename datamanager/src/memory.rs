@@ -1,0 +1,97 @@
+//! A data manager without a storage, for tests and for services that need not survive their process.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+use crate::{
+    Committed, DataManager, Page, Position, Result, Scan, Snapshot, Transaction, follow, limits,
+    record::Logged,
+    store::{Batch, Store},
+    validate::TRANSACTIONS_KEPT,
+};
+
+/// A [`DataManager`] that keeps everything in memory, for ever: followers can begin at any position.
+///
+/// Its rules are those of the durable one: the same conflicts, the same refusals. Clones are the same store.
+///
+/// ```
+/// use runyard_datamanager::{Collection, DataManager, DataManagerExt, Error, MemoryDataManager};
+///
+/// const COUNTERS: Collection<u64> = Collection::new("counters");
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Error> {
+/// let data = MemoryDataManager::new();
+/// let (next, _) = data
+///     .transact(async |tx| {
+///         let next = tx.get(&COUNTERS, "builds").await?.unwrap_or(0) + 1;
+///         tx.put(&COUNTERS, "builds", &next).await?;
+///         Ok::<_, Error>(next)
+///     })
+///     .await?;
+/// assert_eq!(data.read(&data.snapshot(), &COUNTERS, "builds").await?, Some(next));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct MemoryDataManager {
+    store: Arc<Store>,
+}
+
+impl MemoryDataManager {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self { store: Store::new(TRANSACTIONS_KEPT, usize::MAX) }
+    }
+
+    /// A hash over all entries of a snapshot, equal for equal content.
+    pub fn state_hash(&self, at: &Snapshot) -> Result<[u8; 32]> {
+        self.store.state_hash(at.position())
+    }
+}
+
+impl Default for MemoryDataManager {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl DataManager for MemoryDataManager {
+    fn snapshot(&self) -> Snapshot {
+        self.store.snapshot()
+    }
+
+    async fn get(&self, at: &Snapshot, collection: &str, key: &[u8]) -> Result<Option<Bytes>> {
+        self.store.get(at.position(), collection, key)
+    }
+
+    async fn scan(&self, at: &Snapshot, scan: &Scan) -> Result<Page> {
+        self.store.scan(at.position(), scan)
+    }
+
+    async fn commit(&self, transaction: Transaction) -> Result<Position> {
+        limits::check(&transaction)?;
+        if transaction.changes_nothing() {
+            self.store.check(&transaction.reads)?;
+            return Ok(self.store.position());
+        }
+        let reads = transaction.reads.clone();
+        self.store.commit_alone(&reads, |position| Batch {
+            lsn: position.lsn,
+            transactions: vec![Logged::new(position, transaction)],
+            bytes: 0,
+        })
+    }
+
+    fn follow(&self, after: Position) -> BoxStream<'static, Result<Committed>> {
+        follow::follow(Arc::clone(&self.store), after, follow::NoLog)
+    }
+
+    async fn wait_for(&self, position: Position) -> Result<()> {
+        follow::wait_for(&self.store, position).await
+    }
+}
