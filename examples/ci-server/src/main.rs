@@ -6,6 +6,8 @@ mod configdata;
 mod git;
 mod ids;
 mod server;
+#[cfg(test)]
+mod testing;
 
 use std::process::ExitCode;
 

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
+use runyard_datamanager::WalDataManager;
 use runyard_objectstorage::PosixStorage;
 use tokio_util::sync::CancellationToken;
 
@@ -38,9 +39,9 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
         .map_err(|error| format!("token file `{}` cannot be used: {error}", directory.admin_token().display()))?;
     let ids = Arc::new(Ids::from_os()?);
     let storage = Arc::new(PosixStorage::open(directory.objects()).await?);
-    let config_data = open_config_data(storage.clone()).await?;
+    let config_data = WalDataManager::builder(storage.clone()).base_path(server::CONFIG_DATA_PATH).open().await?;
     let git = git::Settings { push_size_max: args.push_size_max, ..git::Settings::new(directory.git_cache()) };
-    let parts = server::Parts { config_data, storage, ids, token: token.clone(), git };
+    let parts = server::Parts { config_data: Arc::new(config_data.clone()), storage, ids, token: token.clone(), git };
     let router = server::router(parts).await?;
 
     println!("Runyard listens on http://{}, with its data in {}", listener.local_addr()?, directory.root().display());
@@ -55,5 +56,6 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
         Ok(())
     };
     tokio::try_join!(listen::serve(listener, router, end.clone()), ending)?;
+    config_data.close().await;
     Ok(())
 }

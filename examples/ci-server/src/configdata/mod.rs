@@ -12,9 +12,9 @@ use std::sync::Arc;
 
 use runyard_datamanager::DataManager;
 
-pub(crate) use project::{Project, ProjectId, ProjectName, ProjectPage};
-pub(crate) use push::{Push, RefChange, RefusedRef};
-pub(crate) use refs::{InvalidRefName, ObjectId, Pack, RefName, Repository};
+pub(crate) use project::{Project, ProjectId, ProjectName};
+pub(crate) use push::{Push, RefChange};
+pub(crate) use refs::{ObjectId, Pack, RefName, Repository};
 pub(crate) use trigger::Trigger;
 
 /// The result of reading or changing configuration data.

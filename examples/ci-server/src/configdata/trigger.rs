@@ -3,10 +3,11 @@
 //! A trigger is written in the transaction of its push and removed when its runs exist, so a crash between the two
 //! loses nothing.
 
-use runyard_datamanager::Collection;
+use bytes::Bytes;
+use runyard_datamanager::{Collection, DataManagerExt, KeyRange};
 use serde::{Deserialize, Serialize};
 
-use super::{ObjectId, ProjectId, RefName};
+use super::{ConfigData, ObjectId, ProjectId, RefName, Result};
 
 /// Appended to, so their order is the order of the pushes.
 pub(super) const TRIGGERS: Collection<Trigger> = Collection::new("triggers");
@@ -22,4 +23,11 @@ pub(crate) struct Trigger {
     pub(crate) old: Option<ObjectId>,
     /// What it points at now: a commit, or an annotated tag.
     pub(crate) new: ObjectId,
+}
+
+impl ConfigData {
+    /// All triggers with their keys, in the order of their pushes.
+    pub(crate) async fn triggers(&self) -> Result<Vec<(Bytes, Trigger)>> {
+        Ok(self.data.read_all(&self.data.snapshot(), &TRIGGERS, KeyRange::all()).await?)
+    }
 }

@@ -33,13 +33,6 @@ pub(super) struct Caches {
     locks: Mutex<HashMap<ProjectId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
-/// A repository on the disk that was up to date a moment ago.
-#[derive(Clone, Debug)]
-pub(super) struct Cache {
-    pub(super) git_dir: PathBuf,
-    pub(super) repository: Repository,
-}
-
 impl Caches {
     pub(super) async fn open(directory: &Path, config: ConfigData, packs: Packs) -> Result<Self> {
         tokio::fs::create_dir_all(directory).await.map_err(Error::io("creating", directory))?;
@@ -55,8 +48,8 @@ impl Caches {
         self.directory.join("unfinished")
     }
 
-    /// The repository of a project, with all of its packs and exactly its refs.
-    pub(super) async fn synced(&self, project: &ProjectId) -> Result<Cache> {
+    /// The directory of a project's repository, with all of its packs and exactly its refs.
+    pub(super) async fn synced(&self, project: &ProjectId) -> Result<PathBuf> {
         let _held = self.lock(project).await;
         // Read under the lock: a pack that is installed meanwhile must not look as if it were unknown.
         let repository = self.config.repository(project).await?;
@@ -78,7 +71,7 @@ impl Caches {
         write_if_changed(&git_dir.join("packed-refs"), packed_refs(&repository).as_bytes()).await?;
         // Last: git takes a directory without it for no repository.
         write_if_changed(&git_dir.join("HEAD"), head(&repository).as_bytes()).await?;
-        Ok(Cache { git_dir, repository })
+        Ok(git_dir)
     }
 
     /// Moves a pack whose row is committed from a quarantine into the repository, which spares its download.

@@ -26,10 +26,10 @@ impl GitService {
     /// [`Error::Definition`] if the object is no commit, or if the file is not a plain text of at most 1 MiB: it says
     /// what to do.
     pub(crate) async fn read_commit(&self, project: &ProjectId, object: &ObjectId, paths: &[&str]) -> Result<Commit> {
-        let cache = self.caches.synced(project).await?;
-        let mut log = git(&cache.git_dir);
+        let git_dir = self.caches.synced(project).await?;
+        let mut log = git(&git_dir);
         log.args(["log", "-1", "--no-show-signature", "--encoding=UTF-8", "--format=%H%n%B", object.as_str(), "--"]);
-        let mut tree = git(&cache.git_dir);
+        let mut tree = git(&git_dir);
         tree.args(["ls-tree", "-z", "-l", "--full-tree", object.as_str(), "--"]).args(paths);
         let (log, tree) = tokio::join!(output(log, "reading a commit", b""), output(tree, "reading a tree", b""));
         let not_a_commit = || Error::Definition(format!("object {object} is not a commit, so it has no definition"));
@@ -42,7 +42,7 @@ impl GitService {
         let definition = match found {
             Some(entry) => {
                 entry.check()?;
-                let mut cat = git(&cache.git_dir);
+                let mut cat = git(&git_dir);
                 cat.args(["cat-file", "blob", &entry.object]);
                 let content = output(cat, "reading a definition", b"").await?;
                 let content = String::from_utf8(content)

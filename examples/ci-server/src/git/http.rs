@@ -56,8 +56,8 @@ async fn info_refs(
     let protocol = protocol(&headers);
     match query.service.as_deref() {
         Some("git-upload-pack") => {
-            let cache = service.caches.synced(&project.id).await?;
-            let refs = upload_pack::advertisement(&cache.git_dir, protocol).await?;
+            let git_dir = service.caches.synced(&project.id).await?;
+            let refs = upload_pack::advertisement(&git_dir, protocol).await?;
             Ok(reply("application/x-git-upload-pack-advertisement", refs))
         }
         Some("git-receive-pack") => {
@@ -76,9 +76,9 @@ async fn fetch(
     body: Body,
 ) -> Result<Response> {
     let project = find(&service, &repository).await?;
-    let cache = service.caches.synced(&project.id).await?;
+    let git_dir = service.caches.synced(&project.id).await?;
     let request = reader(&headers, body)?.take(FETCH_REQUEST_BYTES_MAX);
-    let answer = upload_pack::answer(&cache.git_dir, protocol(&headers), request)?;
+    let answer = upload_pack::answer(&git_dir, protocol(&headers), request)?;
     Ok(reply("application/x-git-upload-pack-result", answer))
 }
 

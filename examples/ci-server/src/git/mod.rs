@@ -24,7 +24,6 @@ use std::{path::PathBuf, sync::Arc};
 
 use runyard_objectstorage::ObjectStorage;
 
-pub(crate) use definition::{Commit, DEFINITION_BYTES_MAX};
 pub(crate) use http::routes;
 
 use crate::{

@@ -4,7 +4,7 @@
 //! Before it there is a directory that the next start removes, and perhaps an object without a row.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Stdio,
 };
 
@@ -15,7 +15,6 @@ use tokio::{
 
 use super::{
     Error, GitService, Result,
-    cache::Cache,
     command::{complaints, finish, git, output},
     push_request::{Command, PushRequest, Report},
 };
@@ -53,8 +52,8 @@ impl GitService {
         request: &PushRequest,
         body: &mut (impl AsyncRead + Send + Unpin),
     ) -> Result<Report> {
-        let cache = self.caches.synced(project).await?;
-        let quarantine = Quarantine::create(&self.caches.unfinished(), &cache).await?;
+        let git_dir = self.caches.synced(project).await?;
+        let quarantine = Quarantine::create(self.caches.unfinished(), git_dir).await?;
         // A client that only deletes sends no pack.
         let pack = match request.commands.iter().any(|command| command.new.is_some()) {
             true => quarantine.unpack(body, self.settings.push_size_max).await?,
@@ -138,19 +137,23 @@ struct Quarantine {
 }
 
 impl Quarantine {
-    async fn create(unfinished: &Path, cache: &Cache) -> Result<Self> {
-        tokio::fs::create_dir_all(unfinished).await.map_err(Error::io("creating", unfinished))?;
-        let directory = tempfile::tempdir_in(unfinished).map_err(Error::io("creating a directory in", unfinished))?;
-        let quarantine = Self { directory, git_dir: cache.git_dir.clone() };
-        for below in ["objects/pack", "objects/info"] {
-            let below = quarantine.directory.path().join(below);
-            tokio::fs::create_dir_all(&below).await.map_err(Error::io("creating", below))?;
-        }
-        // The objects of the repository are seen from the quarantine, and not the other way round.
-        let alternates = quarantine.directory.path().join("objects/info/alternates");
-        let objects = format!("{}\n", cache.git_dir.join("objects").display());
-        tokio::fs::write(&alternates, objects).await.map_err(Error::io("writing", alternates))?;
-        Ok(quarantine)
+    /// In one piece off the async threads, so that a push that is dropped meanwhile takes it along.
+    async fn create(unfinished: PathBuf, git_dir: PathBuf) -> Result<Self> {
+        let objects = git_dir.join("objects");
+        let path = unfinished.clone();
+        let create = move || {
+            std::fs::create_dir_all(&unfinished)?;
+            let directory = tempfile::tempdir_in(&unfinished)?;
+            std::fs::create_dir_all(directory.path().join("objects/pack"))?;
+            std::fs::create_dir_all(directory.path().join("objects/info"))?;
+            // The objects of the repository are seen from the quarantine, and not the other way round.
+            let alternates = directory.path().join("objects/info/alternates");
+            std::fs::write(alternates, format!("{}\n", objects.display()))?;
+            Ok(directory)
+        };
+        let created = tokio::task::spawn_blocking(create).await.map_err(std::io::Error::other).flatten();
+        let directory = created.map_err(Error::io("creating a directory in", path))?;
+        Ok(Self { directory, git_dir })
     }
 
     fn git(&self) -> Process {

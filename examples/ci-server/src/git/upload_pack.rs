@@ -56,7 +56,9 @@ pub(super) fn answer(
             tracing::info!(complaints, "git upload-pack complained");
         }
     };
-    let beside: BoxFuture<'static, ()> = Box::pin(async { drop(tokio::join!(feed, listen)) });
+    let beside: BoxFuture<'static, ()> = Box::pin(async {
+        tokio::join!(feed, listen);
+    });
     let answer = Answer { _child: child, stdout, beside: Some(beside) };
     let pieces = stream::try_unfold(answer, |mut answer| async {
         let piece = answer.next_piece().await?;

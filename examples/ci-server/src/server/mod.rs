@@ -14,6 +14,8 @@ pub(crate) mod auth;
 pub(crate) mod data_dir;
 pub(crate) mod listen;
 pub(crate) mod problem;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -26,6 +28,9 @@ use crate::{
     git::{self, GitService},
     ids::Ids,
 };
+
+/// Where in the object storage the configuration data is.
+pub(crate) const CONFIG_DATA_PATH: &str = "configdata";
 
 /// What the routes of the API work on.
 #[derive(Clone, Debug)]
