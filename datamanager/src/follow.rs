@@ -77,6 +77,8 @@ impl<L: Log> Follower<L> {
                 },
                 Place::Future => {
                     tokio::select! {
+                        // What was committed before the end is yielded before it.
+                        biased;
                         _ = visible.changed() => continue,
                         () = self.log.closed() => return None,
                     }

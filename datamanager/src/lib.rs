@@ -2,10 +2,12 @@
 //!
 //! [`DataManager`] is a transactional, ordered store of typed collections, whose only home is an object storage.
 
+mod codec;
 mod collection;
 mod error;
 mod ext;
 mod follow;
+mod layout;
 mod limits;
 mod manager;
 mod memory;
@@ -15,6 +17,7 @@ mod record;
 mod store;
 mod tx;
 mod validate;
+mod wal;
 
 pub use collection::{Collection, Index};
 pub use error::{Error, Result};
@@ -26,3 +29,4 @@ pub use manager::{
 pub use memory::MemoryDataManager;
 pub use position::Position;
 pub use tx::Tx;
+pub use wal::{WalBuilder, WalDataManager};

@@ -8,7 +8,7 @@ use futures::stream::BoxStream;
 
 use crate::{
     Committed, DataManager, Page, Position, Result, Scan, Snapshot, Transaction, follow, limits,
-    record::Logged,
+    record::{Logged, encode_payload, framed_bytes},
     store::{Batch, Store},
     validate::TRANSACTIONS_KEPT,
 };
@@ -75,15 +75,16 @@ impl DataManager for MemoryDataManager {
 
     async fn commit(&self, transaction: Transaction) -> Result<Position> {
         limits::check(&transaction)?;
+        limits::check_size(framed_bytes(encode_payload(&transaction).len()))?;
         if transaction.changes_nothing() {
             self.store.check(&transaction.reads)?;
             return Ok(self.store.position());
         }
-        let reads = transaction.reads.clone();
-        self.store.commit_alone(&reads, |position| Batch {
-            lsn: position.lsn,
-            transactions: vec![Logged::new(position, transaction)],
-            bytes: 0,
+        let Transaction { reads, actions } = transaction;
+        let mut logged = Logged::new(Position::ZERO, reads.groups.clone(), actions);
+        self.store.commit_alone(&reads, |position| {
+            logged.place(position);
+            Batch { lsn: position.lsn, transactions: vec![logged], bytes: 0 }
         })
     }
 

@@ -170,12 +170,6 @@ impl Store {
         self.read().check(reads)
     }
 
-    /// Refuses each read set of which something was changed after its position, all against one state.
-    pub(crate) fn check_all<'a>(&self, reads: impl Iterator<Item = &'a ReadSet>) -> Vec<Result<()>> {
-        let state = self.read();
-        reads.map(|reads| state.check(reads)).collect()
-    }
-
     /// Makes a batch visible, in one step.
     pub(crate) fn apply(&self, batch: Batch) {
         let mut state = self.write();

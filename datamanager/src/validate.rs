@@ -146,17 +146,16 @@ impl WriteHistory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Change, Committed};
+    use crate::Action;
 
     fn at(lsn: u64) -> Position {
         Position { lsn, index: 0 }
     }
 
     fn logged(lsn: u64, keys: &[&str], groups: &[&str]) -> Logged {
-        let change = |key: &&str| Change { collection: "c".into(), key: Bytes::from(key.to_string()), value: None };
-        let changes = keys.iter().map(change).collect();
+        let delete = |key: &&str| Action::Delete { collection: "c".into(), key: Bytes::from(key.to_string()) };
         let groups = groups.iter().map(|group| group.to_string()).collect();
-        Logged { committed: Committed { position: at(lsn), changes }, groups }
+        Logged::new(at(lsn), groups, keys.iter().map(delete).collect())
     }
 
     fn reads(lsn: u64) -> ReadSet {

@@ -6,11 +6,16 @@
 mod error;
 mod ext;
 mod key;
+mod memory;
+mod meter;
+mod posix;
 mod storage;
 
 pub use error::{Error, Result};
 pub use ext::ObjectStorageExt;
 pub use key::{InvalidKey, KEY_BYTES_MAX, ObjectKey};
+pub use memory::MemoryStorage;
+pub use posix::PosixStorage;
 pub use storage::{
     Body, BodyError, Durability, GetObject, GetRange, ListDepth, ListEntry, ListRequest, ObjectMeta, ObjectStorage,
     PutMode, PutOptions, PutSize,

@@ -1,0 +1,85 @@
+//! How is one batch of the log read?
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use runyard_objectstorage::{GetRange, ObjectStorage, ObjectStorageExt};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    BATCH_BYTES_MAX, Error, Result,
+    follow::Log,
+    layout::Layout,
+    record::{BatchId, Hash, Logged, decode_batch},
+    store::Batch,
+};
+
+/// The log objects of a store.
+#[derive(Clone, Debug)]
+pub(crate) struct LogObjects {
+    pub(crate) storage: Arc<dyn ObjectStorage>,
+    pub(crate) layout: Layout,
+}
+
+/// A batch of the log, checked but for its place in the chain.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) lsn: u64,
+    pub(crate) id: BatchId,
+    pub(crate) previous: Hash,
+    pub(crate) hash: Hash,
+    transactions: Vec<Logged>,
+    bytes: usize,
+}
+
+impl Found {
+    pub(crate) fn into_batch(self) -> Batch {
+        Batch { lsn: self.lsn, transactions: self.transactions, bytes: self.bytes }
+    }
+}
+
+impl LogObjects {
+    /// Reads a batch; none if it does not exist.
+    pub(crate) async fn read(&self, lsn: u64) -> Result<Option<Found>> {
+        let key = self.layout.log(lsn);
+        // A batch is never longer, so that a stray large object cannot fill the memory.
+        let range = GetRange::Bounded { start: 0, end: BATCH_BYTES_MAX as u64 + 1 };
+        let bytes = match self.storage.get_range_bytes(&key, range).await {
+            Ok(bytes) => bytes,
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(runyard_objectstorage::Error::Corrupt { reason, .. }) => return Err(self.corrupt(lsn, reason)),
+            Err(error) => return Err(Error::storage("reading the log")(error)),
+        };
+        let batch = decode_batch(lsn, &bytes).map_err(|damage| self.corrupt(lsn, damage))?;
+        let bytes = bytes.len();
+        let (id, previous, hash, transactions) = (batch.id, batch.previous, batch.hash, batch.transactions);
+        Ok(Some(Found { lsn, id, previous, hash, transactions, bytes }))
+    }
+
+    /// Reads a batch that must exist, because it was visible or is followed by another.
+    pub(crate) async fn read_existing(&self, lsn: u64) -> Result<Found> {
+        let found = self.read(lsn).await?;
+        found.ok_or_else(|| self.corrupt(lsn, "it is missing, though the log goes on after it"))
+    }
+
+    /// An error that names the object of a batch.
+    pub(crate) fn corrupt(&self, lsn: u64, reason: impl Into<String>) -> Error {
+        Error::Corrupt { object: self.layout.log(lsn).to_string(), reason: reason.into() }
+    }
+}
+
+/// What followers read old batches from.
+pub(crate) struct FollowedLog {
+    pub(crate) objects: LogObjects,
+    pub(crate) stopped: CancellationToken,
+}
+
+impl Log for FollowedLog {
+    fn read(&mut self, lsn: u64) -> BoxFuture<'_, Result<Arc<Batch>>> {
+        Box::pin(async move { Ok(Arc::new(self.objects.read_existing(lsn).await?.into_batch())) })
+    }
+
+    fn closed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.stopped.cancelled())
+    }
+}

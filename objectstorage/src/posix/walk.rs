@@ -1,0 +1,232 @@
+//! How are keys listed in order, without walking what was not asked for?
+//!
+//! Depth first, one sorted directory at a time. A directory sorts as its name with a slash behind it, because that is
+//! how its keys go on: `a-b` (file) < `a.b` (file) < `a/` (directory) < `a0` (file). What is in memory is the names of
+//! the directories on the way down; sizes are asked for when their turn comes.
+
+use std::vec;
+
+use rustix::{
+    fd::{AsFd, OwnedFd},
+    fs::{AtFlags, Dir, FileType, statat},
+    io::Errno,
+};
+
+use super::{
+    place::is_reserved,
+    root::{Root, kind},
+};
+use crate::{Error, ListDepth, ListEntry, ListRequest, ObjectKey, ObjectMeta, Result};
+
+/// How many entries are handed out at a time, and how many names are looked at before that.
+const PAGE_ENTRIES: usize = 256;
+const PAGE_STEPS: usize = 1_024;
+
+/// A listing and how far it has come.
+pub(super) struct Walk {
+    request: ListRequest,
+    /// The directory that holds everything with the prefix, until it has been opened.
+    start: Option<String>,
+    levels: Vec<Level>,
+}
+
+/// A directory on the way down.
+struct Level {
+    /// Its path, with a slash at its end unless it is the root.
+    path: String,
+    /// What is left of it, in order; a directory's name has a slash at its end.
+    names: vec::IntoIter<String>,
+    /// Closed while something below is being listed, so that a deep tree does not use up the descriptors.
+    directory: Option<OwnedFd>,
+}
+
+impl Walk {
+    pub(super) fn new(request: ListRequest) -> Self {
+        let start = match request.prefix.rfind('/') {
+            None => Some(String::new()),
+            // A prefix that no key can have is not even looked for: it might lead elsewhere.
+            Some(slash) => ObjectKey::parse(&request.prefix[..slash])
+                .is_ok_and(|directory| !directory.components().next().is_some_and(is_reserved))
+                .then(|| request.prefix[..=slash].to_owned()),
+        };
+        Self { request, start, levels: Vec::new() }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.start.is_none() && self.levels.is_empty()
+    }
+
+    /// The next entries; there may be none although the listing goes on.
+    pub(super) fn page(&mut self, root: &Root) -> Result<Vec<ListEntry>> {
+        if let Some(start) = self.start.take() {
+            self.descend(root, start)?;
+        }
+        let mut entries = Vec::new();
+        for _ in 0..PAGE_STEPS {
+            if entries.len() == PAGE_ENTRIES {
+                break;
+            }
+            let Some(level) = self.levels.last_mut() else { break };
+            let Some(name) = level.names.next() else {
+                self.levels.pop();
+                continue;
+            };
+            let full = format!("{}{name}", level.path);
+            if !name.ends_with('/') {
+                entries.extend(level.describe(root, &name, full)?.map(ListEntry::Object));
+            } else if self.request.depth == ListDepth::Recursive {
+                level.directory = None;
+                self.descend(root, full)?;
+            } else if self.holds_anything(root, &full)? {
+                entries.push(ListEntry::Prefix(full));
+            }
+        }
+        Ok(entries)
+    }
+
+    fn descend(&mut self, root: &Root, path: String) -> Result<()> {
+        if let Some((directory, mut names)) = self.read(root, &path)? {
+            names.sort_unstable();
+            names.dedup();
+            self.levels.push(Level { path, names: names.into_iter(), directory: Some(directory) });
+        }
+        Ok(())
+    }
+
+    /// The names in a directory that were asked for; `None` if it is gone.
+    fn read(&self, root: &Root, path: &str) -> Result<Option<(OwnedFd, Vec<String>)>> {
+        let Some(directory) = open(root, path)? else { return Ok(None) };
+        let mut names = Vec::new();
+        for_each_name(&directory, path, |name| {
+            if self.is_wanted(path, &name) {
+                names.push(name);
+            }
+            true
+        })
+        .map_err(|errno| list_error(errno, path))?;
+        Ok(Some((directory, names)))
+    }
+
+    /// Whether there is a key below `path` that was asked for. Directories may be empty, after a crash for one.
+    fn holds_anything(&self, root: &Root, path: &str) -> Result<bool> {
+        let Some(directory) = open(root, path)? else { return Ok(false) };
+        let mut is_found = false;
+        let mut below = Vec::new();
+        for_each_name(&directory, path, |name| {
+            if self.is_wanted(path, &name) {
+                match name.ends_with('/') {
+                    true => below.push(name),
+                    false => is_found = true,
+                }
+            }
+            !is_found
+        })
+        .map_err(|errno| list_error(errno, path))?;
+        drop(directory);
+        for name in below {
+            if is_found {
+                break;
+            }
+            is_found = self.holds_anything(root, &format!("{path}{name}"))?;
+        }
+        Ok(is_found)
+    }
+
+    fn is_wanted(&self, path: &str, name: &str) -> bool {
+        if path.is_empty() && is_reserved(name.trim_end_matches('/')) {
+            return false;
+        }
+        let full = format!("{path}{name}");
+        full.starts_with(&self.request.prefix) && is_after(&full, self.request.start_after.as_deref())
+    }
+}
+
+impl Level {
+    /// `None` if the object is gone.
+    fn describe(&mut self, root: &Root, name: &str, full: String) -> Result<Option<ObjectMeta>> {
+        if self.directory.is_none() {
+            self.directory = open(root, &self.path)?;
+        }
+        let Some(directory) = &self.directory else { return Ok(None) };
+        // Longer than a key can be: not written by us.
+        let Ok(key) = ObjectKey::parse(&full) else { return Ok(None) };
+        match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
+                Ok(Some(ObjectMeta::new(key, stat.st_size as u64)))
+            }
+            Ok(_) | Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(list_error(errno, &self.path)),
+        }
+    }
+}
+
+/// Whether `full`, or something below it if it ends with a slash, comes after `start_after`.
+fn is_after(full: &str, start_after: Option<&str>) -> bool {
+    let Some(start_after) = start_after else { return true };
+    full > start_after || (full.ends_with('/') && start_after.starts_with(full))
+}
+
+/// `None` if it is no directory, or no longer.
+fn open(root: &Root, path: &str) -> Result<Option<OwnedFd>> {
+    match root.open_directory(path.trim_end_matches('/')) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => Ok(None),
+        Err(errno) => Err(list_error(errno, path)),
+    }
+}
+
+/// Calls `visit` with every name that can be part of a key, directories with a slash, until it says `false`.
+fn for_each_name(directory: &OwnedFd, path: &str, mut visit: impl FnMut(String) -> bool) -> rustix::io::Result<()> {
+    for entry in Dir::read_from(directory)? {
+        let entry = match entry {
+            // What a removed directory says.
+            Err(Errno::NOENT) => return Ok(()),
+            entry => entry?,
+        };
+        let Ok(name) = entry.file_name().to_str() else {
+            tracing::debug!(directory = path, "a name that is not UTF-8 was passed over");
+            continue;
+        };
+        if matches!(name, "." | "..") {
+            continue;
+        }
+        let kind = match entry.file_type() {
+            FileType::Unknown => kind(directory.as_fd(), name)?,
+            kind => Some(kind),
+        };
+        let name = match kind {
+            Some(FileType::RegularFile) => name.to_owned(),
+            Some(FileType::Directory) => format!("{name}/"),
+            _ => continue,
+        };
+        if !visit(name) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn list_error(errno: Errno, path: &str) -> Error {
+    Error::from_io(errno.into(), "listing", path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_walked_only_if_keys_below_it_can_come_after_the_start() {
+        for (full, start_after, expected) in [
+            ("a/", "a", true),
+            ("a/", "a/", true),
+            ("a/", "a/b/c", true),
+            ("a/", "a-b", true),
+            ("a/", "a0", false),
+            ("a/", "b", false),
+            ("a", "a", false),
+            ("b", "a/zzz", true),
+        ] {
+            assert_eq!(is_after(full, Some(start_after)), expected, "{full} after {start_after}");
+        }
+    }
+}
