@@ -41,15 +41,20 @@ impl Logs {
         self.live(id).append(offset, bytes).await
     }
 
-    /// Says what the row of a log must hold that ends at `end`. Call [`Logs::close`] once it is committed.
-    pub(crate) async fn seal(&self, id: &LogId, end: &LogEnd) -> Result<LogRow, ClientError> {
-        let chunks = self.live(id).seal().await?;
+    /// Says what the row of a log must hold that nothing more comes to; `end` is what the executor said of its end.
+    ///
+    /// Doing it again changes nothing. Call [`Logs::close`] once the row is committed.
+    pub(crate) async fn seal(&self, id: &LogId, end: Option<&LogEnd>) -> Result<LogRow> {
+        let chunks = self.live(id).seal().await.map_err(|source| Error::Internal {
+            message: "the end of a log cannot be stored at the moment".into(),
+            source: Some(source.into()),
+        })?;
         let bytes = chunks.last().map_or(0, |chunk| chunk.end());
         Ok(LogRow {
             bytes,
             chunks: chunks.iter().map(|chunk| chunk.offset).collect(),
-            missing: end.bytes.saturating_sub(bytes),
-            sha256: end.sha256.clone(),
+            missing: end.map_or(0, |end| end.bytes.saturating_sub(bytes)),
+            sha256: end.and_then(|end| end.sha256.clone()),
         })
     }
 

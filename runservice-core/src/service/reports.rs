@@ -2,7 +2,7 @@
 
 use runyard_datamanager::{DataManagerExt, Tx};
 use runyard_executor_core::contract::{
-    ClientError, Command, ExecutorId, ExecutorStatus, Fence, Registration, RunId, StepRef, TaskId, TaskReport,
+    ClientError, Command, ExecutorId, ExecutorStatus, Fence, Registration, RunId, TaskId, TaskReport,
 };
 
 use super::{Core, store::Work};
@@ -11,8 +11,8 @@ use crate::{
     client::client_error,
     engine::Event,
     executors::task_spec,
-    layout::{self, ASSIGNMENTS, ASSIGNMENTS_BY_EXECUTOR, EXECUTORS, LOGS},
-    rows::{AssignmentRow, ExecutorRow, LogRow},
+    layout::{ASSIGNMENTS, ASSIGNMENTS_BY_EXECUTOR, EXECUTORS},
+    rows::{AssignmentRow, ExecutorRow},
 };
 
 impl Core {
@@ -48,6 +48,7 @@ impl Core {
                 let event = Event::ExecutorLost {
                     task: row.name.clone(),
                     attempt: row.attempt,
+                    executor: row.executor.clone(),
                     message: format!("executor `{}` came back without its record of this task", status.name),
                 };
                 Work::new(self, tx.clone()).step(&row.run, &event).await?;
@@ -103,7 +104,7 @@ impl Core {
 
     pub(crate) async fn accept(&self, fence: &Fence) -> Result<(), ClientError> {
         self.sessions.heard(&fence.executor, fence.epoch);
-        self.fenced(fence, "accepting a task", Vec::new(), |name| Event::Accept {
+        self.fenced(fence, "accepting a task", |name| Event::Accept {
             task: name,
             attempt: fence.attempt,
             executor: fence.executor.clone(),
@@ -113,26 +114,7 @@ impl Core {
 
     pub(crate) async fn report(&self, report: TaskReport) -> Result<(), ClientError> {
         self.sessions.heard(&report.fence.executor, report.fence.epoch);
-        self.fenced_assignment(&report.fence).await?;
-        let sealed = self.seal_logs(&report).await?;
-        self.fenced(&report.fence, "reporting a task", sealed, |_| Event::Report(report.clone())).await
-    }
-
-    /// Seals every log of which the report has the end, unless that was done already.
-    async fn seal_logs(&self, report: &TaskReport) -> Result<Vec<(String, LogRow)>, ClientError> {
-        let steps = (0..).map(StepRef::Step).zip(&report.steps);
-        let mut sealed = Vec::new();
-        for (step, reported) in std::iter::once((StepRef::Setup, &report.setup)).chain(steps) {
-            let Some(end) = &reported.log else { continue };
-            let id = (report.fence.task.clone(), report.fence.attempt, step);
-            let key = layout::log_key(&id.0, id.1, id.2);
-            let at = self.data.snapshot();
-            let known = self.data.get(&at, LOGS.name(), key.as_bytes()).await;
-            if known.map_err(Error::from).map_err(client_error("sealing a log"))?.is_none() {
-                sealed.push((key, self.logs.seal(&id, end).await?));
-            }
-        }
-        Ok(sealed)
+        self.fenced(&report.fence, "reporting a task", |_| Event::Report(report.clone())).await
     }
 
     /// Makes an event happen to the run of an assignment, if the fence holds when it is committed.
@@ -140,23 +122,18 @@ impl Core {
         &self,
         fence: &Fence,
         doing: &'static str,
-        sealed: Vec<(String, LogRow)>,
         event: impl Fn(runyard_executor_core::contract::TaskName) -> Event + Sync,
     ) -> Result<(), ClientError> {
         let outcome = self
             .data
             .transact(|tx| {
-                let (event, sealed) = (&event, &sealed);
+                let event = &event;
                 async move {
                     let row = match check(&tx, fence).await? {
                         Ok(row) => row,
                         Err(reason) => return Ok(Err(reason)),
                     };
-                    let work = Work::new(self, tx);
-                    work.step(&row.run, &event(row.name)).await?;
-                    for (key, row) in sealed {
-                        work.tx.put(&LOGS, key, row).await?;
-                    }
+                    Work::new(self, tx).step(&row.run, &event(row.name)).await?;
                     Ok::<_, Error>(Ok(()))
                 }
             })

@@ -10,7 +10,7 @@ use super::Core;
 use crate::{
     Error, Result,
     engine::{self, Effect, Event, Stepped},
-    layout::{self, ASSIGNMENTS, CONFIGS, EVENTS, QUEUE, READY, RUNNING, RUNS, TASKS},
+    layout::{self, ASSIGNMENTS, CONFIGS, EVENTS, LOGS, QUEUE, READY, RUNNING, RUNS, TASKS},
     model::{GroupPath, RunConfig, RunPhase, RunState, Task},
     rows::AssignmentRow,
     scheduler::WaitingTask,
@@ -151,6 +151,10 @@ impl<'a> Work<'a> {
             Effect::NotReady { task } => {
                 let Some(task) = state.tasks.get(&task) else { return Ok(()) };
                 self.tx.delete(&READY, task.id.as_str()).await?;
+            }
+            Effect::SealLog { id, attempt, step, end, .. } => {
+                let row = self.core.logs.seal(&(id.clone(), attempt, step), end.as_ref()).await?;
+                self.tx.put(&LOGS, layout::log_key(&id, attempt, step), &row).await?;
             }
             Effect::Emit(event) => self.tx.append(&EVENTS, &event)?,
         }
