@@ -4,6 +4,7 @@
 
 mod codec;
 mod collection;
+pub mod coordinator;
 mod error;
 mod ext;
 mod follow;

@@ -144,6 +144,20 @@ impl Queue {
         self.lock().closed
     }
 
+    /// Whether nothing waits, and nothing ever will.
+    pub(crate) fn is_finished(&self) -> bool {
+        let waiting = self.lock();
+        waiting.closed && waiting.transactions.is_empty() && waiting.catch_ups.is_empty()
+    }
+
+    /// Closes the queue and lets go of everybody who waits: their answers never come.
+    pub(crate) fn abandon(&self) {
+        self.close();
+        let mut waiting = self.lock();
+        waiting.transactions.clear();
+        waiting.catch_ups.clear();
+    }
+
     /// Takes the first transactions, as many as fit in `bytes`.
     pub(crate) fn take(&self, mut bytes: usize) -> Vec<Pending> {
         let mut waiting = self.lock();
@@ -188,10 +202,8 @@ impl Queue {
 
 /// The answer to a transaction that was not even tried in time.
 fn timed_out() -> Error {
-    Error::storage("waiting for room to commit; nothing of it was written")(
-        runyard_objectstorage::Error::Unusable {
-            message: "earlier commits did not finish in time".to_owned(),
-            source: None,
-        },
-    )
+    Error::storage("waiting for room to commit; nothing of it was written")(runyard_objectstorage::Error::Unusable {
+        message: "earlier commits did not finish in time".to_owned(),
+        source: None,
+    })
 }

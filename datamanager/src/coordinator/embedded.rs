@@ -1,0 +1,140 @@
+//! How does one process keep a second one away by mistake?
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read, Seek, Write},
+    path::Path,
+};
+
+use async_trait::async_trait;
+use rustix::fs::{FlockOperation, flock};
+use tokio::sync::watch;
+
+use super::Coordinator;
+use crate::{Error, Result};
+
+/// The coordinator of a store that one process at a time has open: that process leads everything.
+///
+/// It can hold a lock file, for as long as it lives. The operating system releases the lock when the process ends, in
+/// whatever way, so a file that was left behind is no obstacle. Like every hint it is a convenience: two processes on
+/// two machines see different locks, and the log keeps them apart.
+#[derive(Debug)]
+pub struct EmbeddedCoordinator {
+    _lock: Option<File>,
+    announced: watch::Sender<u64>,
+}
+
+impl EmbeddedCoordinator {
+    /// A coordinator that holds no lock.
+    pub fn new() -> Self {
+        Self { _lock: None, announced: watch::Sender::new(0) }
+    }
+
+    /// A coordinator that holds the lock file at `path`, which is made if need be; its directory must exist.
+    ///
+    /// # Errors
+    /// [`Error::TakenOver`] if another process holds it, with that process's id; or if the file cannot be used.
+    pub fn lock(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let failed = |what: &str, error: &dyn std::fmt::Display| Error::TakenOver {
+            message: format!(
+                "the lock file `{}` cannot be {what}: {error}; give this process the right to write it, or choose \
+                 another path",
+                path.display()
+            ),
+        };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(path).map_err(|error| failed("opened", &error))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(error) if error == rustix::io::Errno::WOULDBLOCK => return Err(held_by_another(&mut file, path)),
+            Err(error) => return Err(failed("locked", &error)),
+        }
+        write_holder(&mut file).map_err(|error| failed("written", &error))?;
+        Ok(Self { _lock: Some(file), announced: watch::Sender::new(0) })
+    }
+}
+
+fn write_holder(file: &mut File) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn held_by_another(file: &mut File, path: &Path) -> Error {
+    let mut holder = String::new();
+    let holder = match file.take(32).read_to_string(&mut holder) {
+        Ok(_) if !holder.trim().is_empty() => format!("process {}", holder.trim()),
+        _ => "another process".to_owned(),
+    };
+    Error::TakenOver {
+        message: format!(
+            "the store is held by {holder} (lock file `{}`): stop that process, or give this one a store of its own",
+            path.display()
+        ),
+    }
+}
+
+impl Default for EmbeddedCoordinator {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl Coordinator for EmbeddedCoordinator {
+    async fn should_lead(&self, _role: &str) -> Result<()> {
+        Ok(())
+    }
+
+    fn announce(&self, lsn: u64) {
+        self.announced.send_if_modified(|announced| {
+            let newer = lsn > *announced;
+            *announced = lsn.max(*announced);
+            newer
+        });
+    }
+
+    fn announced(&self) -> watch::Receiver<u64> {
+        self.announced.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_holder_is_told_who_holds_the_lock_and_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let first = EmbeddedCoordinator::lock(&path).unwrap();
+        let error = EmbeddedCoordinator::lock(&path).expect_err("held");
+        assert!(matches!(error, Error::TakenOver { .. }));
+        let message = error.to_string();
+        for part in [&std::process::id().to_string(), path.to_str().unwrap(), "stop that process"] {
+            assert!(message.contains(part), "{message}");
+        }
+        drop(first);
+        EmbeddedCoordinator::lock(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_was_left_behind_is_no_obstacle() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        std::fs::write(&path, "999999999 and more than the next holder writes").unwrap();
+        let _held = EmbeddedCoordinator::lock(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
+    }
+
+    #[test]
+    fn announcements_only_grow() {
+        let coordinator = EmbeddedCoordinator::new();
+        let announced = coordinator.announced();
+        coordinator.announce(5);
+        coordinator.announce(3);
+        assert_eq!(*announced.borrow(), 5);
+    }
+}

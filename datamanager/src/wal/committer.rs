@@ -1,0 +1,168 @@
+//! When and in which order are transactions written?
+//!
+//! One task per data manager. It writes one batch at a time; everything that arrives meanwhile goes into the next one.
+//! No timer and no list: a lone commit is one put, many concurrent ones share it.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use crate::{
+    Result,
+    limits::TRANSACTION_BYTES_MAX,
+    record::{BatchId, encode_batch},
+    store::{Batch, Store},
+    wal::{
+        log::{Found, LogObjects},
+        plan::plan,
+        queue::{Pending, Queue},
+        recovery::Tip,
+        slot::{self, Outcome},
+    },
+};
+
+/// For how many slots after a foreign batch a writer leaves room for others.
+const SHARED_SLOTS: u64 = 16;
+
+/// The task that owns the end of the log.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    pub(crate) log: LogObjects,
+    pub(crate) store: Arc<Store>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) tip: Tip,
+    /// The next batch.
+    pub(crate) id: BatchId,
+    /// The last slot that another writer took.
+    pub(crate) foreign_lsn: Option<u64>,
+    /// How long the last put took.
+    pub(crate) put_took: Duration,
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        // Also when the runtime ends: nobody may wait for ever.
+        self.queue.abandon();
+    }
+}
+
+impl Committer {
+    /// Commits what is queued until the queue is closed and empty.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let requests = self.queue.take_catch_ups();
+            if !requests.is_empty() {
+                let result = self.catch_up().await;
+                for request in requests {
+                    let _ = request.send(result.clone());
+                }
+            }
+            let candidates = self.queue.take(TRANSACTION_BYTES_MAX);
+            if !candidates.is_empty() {
+                let shared = candidates.len() > 1;
+                if !self.commit(candidates).await {
+                    return;
+                }
+                if shared {
+                    // The callers just answered may come back at once: their next transactions can share a put again.
+                    tokio::task::yield_now().await;
+                }
+            } else if self.queue.is_finished() {
+                return;
+            } else {
+                self.queue.changed().await;
+            }
+        }
+    }
+
+    /// Writes a batch of the candidates, in the first slot that is free. Returns whether to go on.
+    async fn commit(&mut self, mut candidates: Vec<Pending>) -> bool {
+        self.leave_room_for_others().await;
+        loop {
+            let lsn = self.tip.lsn + 1;
+            if candidates.iter().any(|pending| pending.reads.position > self.store.position()) {
+                // Read at another process: its batch is in the log. Where that fails, so does the check below.
+                let _ = self.catch_up().await;
+            }
+            let mut plan = plan(lsn, candidates, |reads| self.store.check(reads));
+            for (mut pending, error) in plan.refused {
+                pending.reply.send(Err(error));
+            }
+            self.queue.put_back(plan.deferred);
+            if plan.accepted.is_empty() {
+                return true;
+            }
+            let id = self.id;
+            self.id.number += 1;
+            let payloads = plan.accepted.iter().map(|pending| &pending.payload[..]);
+            let (bytes, hash) = encode_batch(lsn, id, &self.tip.hash, payloads);
+            let began = Instant::now();
+            let outcome = slot::write(&self.log, &self.queue, (lsn, id, &bytes), &mut plan.accepted).await;
+            self.put_took = began.elapsed();
+            let error = match outcome {
+                Outcome::Written => {
+                    self.tip = Tip { lsn, hash };
+                    self.publish(plan.accepted, bytes.len());
+                    return true;
+                }
+                Outcome::Foreign(found) => match self.apply_foreign(*found) {
+                    Ok(()) => {
+                        candidates = plan.accepted;
+                        let bytes = candidates.iter().map(Pending::framed_bytes).sum();
+                        candidates.extend(self.queue.take(TRANSACTION_BYTES_MAX.saturating_sub(bytes)));
+                        continue;
+                    }
+                    Err(error) => error,
+                },
+                Outcome::Failed(error) => error,
+                Outcome::Unresolved => return false,
+            };
+            for mut pending in plan.accepted {
+                pending.reply.send(Err(error.clone()));
+            }
+            return true;
+        }
+    }
+
+    /// Makes our own batch visible, then answers its callers.
+    fn publish(&self, accepted: Vec<Pending>, bytes: usize) {
+        let (transactions, replies): (Vec<_>, Vec<_>) = accepted
+            .into_iter()
+            .map(|pending| {
+                let position = pending.logged.committed.position;
+                (pending.logged, (pending.reply, position))
+            })
+            .unzip();
+        self.store.apply(Batch { lsn: self.tip.lsn, transactions, bytes });
+        for (mut reply, position) in replies {
+            reply.send(Ok(position));
+        }
+    }
+
+    /// Applies every batch that other processes wrote.
+    async fn catch_up(&mut self) -> Result<()> {
+        while let Some(found) = self.log.read(self.tip.lsn + 1).await? {
+            self.apply_foreign(found)?;
+        }
+        Ok(())
+    }
+
+    fn apply_foreign(&mut self, found: Found) -> Result<()> {
+        if found.previous != self.tip.hash {
+            return Err(self.log.corrupt(found.lsn, "it does not follow on the batch before it"));
+        }
+        self.tip = Tip { lsn: found.lsn, hash: found.hash };
+        self.foreign_lsn = Some(found.lsn);
+        self.store.apply(found.into_batch());
+        Ok(())
+    }
+
+    /// Several busy writers take turns: the one that has just written waits for as long as a put takes.
+    async fn leave_room_for_others(&self) {
+        let Some(foreign) = self.foreign_lsn else { return };
+        let ours_since = self.tip.lsn - foreign;
+        if (1..SHARED_SLOTS).contains(&ours_since) {
+            tokio::time::sleep(self.put_took).await;
+        }
+    }
+}
