@@ -1,6 +1,8 @@
 //! What can go wrong with a call to the run service, and whose fault is it?
 
-use runyard_executor_core::contract::{InvalidName, RunId, TaskId};
+use runyard_executor_core::contract::{InvalidName, RunId};
+
+use crate::engine::{Refusal, RefusalKind};
 
 /// The result of a call to the run service.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -12,9 +14,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// What was asked for does not exist.
-    #[error("{what} does not exist")]
+    #[error("{what}")]
     NotExist {
-        /// What, with its name.
+        /// What, with its name, as a sentence.
         what: String,
     },
     /// The request makes no sense, or not now.
@@ -123,11 +125,7 @@ impl Error {
     }
 
     pub(crate) fn no_run(run: &RunId) -> Self {
-        Self::NotExist { what: format!("run `{run}`") }
-    }
-
-    pub(crate) fn no_task(task: &TaskId) -> Self {
-        Self::NotExist { what: format!("task `{task}`") }
+        Self::NotExist { what: format!("run `{run}` does not exist") }
     }
 
     pub(crate) fn storage(doing: &'static str) -> impl FnOnce(runyard_objectstorage::Error) -> Self {
@@ -138,5 +136,15 @@ impl Error {
 impl From<InvalidName> for Error {
     fn from(error: InvalidName) -> Self {
         Self::BadRequest { message: error.to_string() }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal.kind() {
+            RefusalKind::NotFound => Self::NotExist { what: refusal.to_string() },
+            RefusalKind::BadRequest | RefusalKind::Stale => Self::BadRequest { message: refusal.to_string() },
+            RefusalKind::Internal => Self::Internal { message: refusal.to_string(), source: Some(refusal.into()) },
+        }
     }
 }

@@ -43,8 +43,8 @@ pub(crate) const CONFIGS: Collection<RunConfig> = Collection::new("runconfigs");
 /// Tasks by [`task_key`].
 pub(crate) const TASKS: Collection<Task> = Collection::new("tasks");
 /// Scheduled tasks by task id. Index: `executor`.
-pub(crate) const ASSIGNMENTS: Collection<AssignmentRow> = Collection::new("assignments")
-    .with_indexes(&[(ASSIGNMENTS_BY_EXECUTOR, |_, row, keys| {
+pub(crate) const ASSIGNMENTS: Collection<AssignmentRow> =
+    Collection::new("assignments").with_indexes(&[(ASSIGNMENTS_BY_EXECUTOR, |_, row, keys| {
         keys.push(Bytes::copy_from_slice(row.executor.as_str().as_bytes()));
     })]);
 pub(crate) const ASSIGNMENTS_BY_EXECUTOR: &str = "executor";

@@ -10,7 +10,10 @@ use std::{
 
 use futures::{StreamExt, stream, stream::BoxStream};
 use runyard_executor_core::contract::{ClientError, Command, ExecutorId};
-use tokio::{sync::{mpsc, watch}, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 /// So many commands may wait for an executor; one that falls behind further is disconnected and told everything anew
 /// when it registers again.

@@ -106,9 +106,9 @@ impl Logs {
 
     fn live(&self, id: &LogId) -> Arc<LiveLog> {
         let mut live = self.lock();
-        let log = live.entry(id.clone()).or_insert_with(|| {
-            Arc::new(LiveLog::new(Arc::clone(&self.storage), &id.0, id.1, id.2))
-        });
+        let log = live
+            .entry(id.clone())
+            .or_insert_with(|| Arc::new(LiveLog::new(Arc::clone(&self.storage), &id.0, id.1, id.2)));
         Arc::clone(log)
     }
 

@@ -134,9 +134,10 @@ impl RunService {
         self.core.apply(run, Event::Cancel).await
     }
 
-    /// Approves a task that waits for it, whatever the scheduler's policy has counted so far.
-    pub async fn approve(&self, run: &RunId, task: &TaskName) -> Result<Run> {
-        self.core.apply(run, Event::Approve { task: task.clone() }).await
+    /// Approves a task: as a user, whom the scheduler's policy counts, or outright.
+    pub async fn approve(&self, run: &RunId, task: &TaskName, approver: Option<&str>) -> Result<Run> {
+        let approver = approver.map(str::to_owned);
+        self.core.apply(run, Event::Approve { task: task.clone(), approver }).await
     }
 
     /// Changes the annotations of a task: sets the keys with a value, removes those without.

@@ -182,16 +182,13 @@ impl Core {
         let range = KeyRange::prefix(layout::tasks_prefix(&request.run));
         let tasks = self.data.read_all(at, &TASKS, range).await?;
         let task = tasks.into_iter().map(|(_, task)| task).find(|task| task.name == request.task);
-        task.ok_or_else(|| Error::NotExist { what: format!("task `{}` of run `{}`", request.task, request.run) })
+        task.ok_or_else(|| Error::NotExist { what: format!("run `{}` has no task `{}`", request.run, request.task) })
     }
 
     pub(super) fn events(&self, after: EventSequence) -> BoxStream<'static, Result<SequencedEvent>> {
         // An event of the same transaction may follow the one that was seen last, so that one is read again.
         let from = Position { lsn: after.position.lsn.saturating_sub(1), index: u32::MAX };
-        self.data
-            .follow(from)
-            .flat_map(move |committed| stream::iter(events_of(committed, after)))
-            .boxed()
+        self.data.follow(from).flat_map(move |committed| stream::iter(events_of(committed, after))).boxed()
     }
 }
 
@@ -221,7 +218,7 @@ fn events_of(
 fn check_step(task: &Task, request: &LogRequest) -> Result<()> {
     match request.step {
         StepRef::Step(index) if index as usize >= task.steps.len() => Err(Error::NotExist {
-            what: format!("step {index} of task `{}` (it has {} steps)", task.name, task.steps.len()),
+            what: format!("task `{}` has no step {index}, but {} steps counted from 0", task.name, task.steps.len()),
         }),
         _ => Ok(()),
     }

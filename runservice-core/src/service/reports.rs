@@ -59,10 +59,7 @@ impl Core {
 
     /// Tells a newly connected executor everything that concerns it.
     async fn tell_assignments(&self, status: &ExecutorStatus) -> Result<()> {
-        let (assigned, _) = self
-            .data
-            .transact(|tx| async move { assignments_of(&tx, &status.id).await })
-            .await?;
+        let (assigned, _) = self.data.transact(|tx| async move { assignments_of(&tx, &status.id).await }).await?;
         for held in &status.held {
             let known = assigned.iter().any(|(task, row)| held.task == *task && held.attempt == row.attempt);
             if !known {

@@ -77,7 +77,7 @@ impl<'a> Work<'a> {
 
     async fn save(&self, config: &RunConfig, before: Option<&RunState>, stepped: Stepped) -> Result<RunState> {
         let Stepped { mut state, effects } = stepped;
-        engine::stamp(before, &mut state, self.now);
+        engine::stamp(&mut state, self.now);
         if before.map(|before| &before.run) != Some(&state.run) {
             self.tx.put(&RUNS, state.run.id.as_str(), &state.run).await?;
         }

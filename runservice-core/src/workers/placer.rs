@@ -4,7 +4,12 @@ use futures::{FutureExt, TryStreamExt, future};
 use runyard_datamanager::Position;
 
 use super::Board;
-use crate::{Error, ErrorKind, Result, engine::Event, scheduler::{Placement, Placed}, service::Core};
+use crate::{
+    Error, ErrorKind, Result,
+    engine::Event,
+    scheduler::{Placed, Placement},
+    service::Core,
+};
 
 pub(super) async fn run(core: &Core) -> Result<()> {
     let at = core.data.snapshot();
