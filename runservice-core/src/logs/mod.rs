@@ -92,7 +92,7 @@ impl Logs {
                 async move {
                     let range = GetRange::From(offset.saturating_sub(start));
                     let object = storage.get(&key, range).await.map_err(Error::storage("reading a log"))?;
-                    Ok::<_, Error>(object.stream.map_err(Error::storage("reading a log")))
+                    Ok::<_, Error>(object.stream.map_err(|error| Error::storage("reading a log")(error)))
                 }
             })
             .try_flatten();

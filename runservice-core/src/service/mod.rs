@@ -64,7 +64,7 @@ pub struct RunServiceBuilder {
 
 impl RunServiceBuilder {
     /// Decides what may start, and where. Default: [`DefaultScheduler`].
-    pub fn scheduler(mut self, scheduler: impl Scheduler) -> Self {
+    pub fn scheduler(mut self, scheduler: impl Scheduler + 'static) -> Self {
         self.scheduler = Arc::new(scheduler);
         self
     }

@@ -157,6 +157,8 @@ impl<'a> Work<'a> {
                 self.tx.put(&LOGS, layout::log_key(&id, attempt, step), &row).await?;
             }
             Effect::Emit(event) => self.tx.append(&EVENTS, &event)?,
+            // The rows of assignments and of the group are written by comparing states, above.
+            _ => {}
         }
         Ok(())
     }
