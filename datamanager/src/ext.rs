@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     Collection, Committed, DataManager, Direction, Error, KeyRange, Page, Position, Result, Scan, Snapshot,
     Transaction, Tx,
+    collection::{escape_index_key, primary_of_index_key},
 };
 
 /// How often a conflicting transaction is tried before the conflict is the caller's.
@@ -61,6 +62,39 @@ pub trait DataManagerExt: DataManager {
         }
     }
 
+    /// Reads the entries that an index of a collection has under index keys that begin with `scan.prefix`, in the order
+    /// of the index.
+    fn read_index<V: DeserializeOwned + Send + Sync>(
+        &self,
+        at: &Snapshot,
+        collection: &Collection<V>,
+        scan: &IndexScan<'_>,
+    ) -> impl Future<Output = Result<IndexPage<V>>> + Send {
+        async move {
+            let prefix = KeyRange::prefix(escape_index_key(scan.prefix));
+            let range = match (&scan.after, scan.direction) {
+                (None, _) => prefix,
+                (Some(last), Direction::Ascending) => prefix.after(last),
+                (Some(last), Direction::Descending) => prefix.before(last),
+            };
+            let index = collection.index_collection(scan.index);
+            let request = Scan { collection: index.clone(), range, direction: scan.direction, limit: scan.limit };
+            let page = self.scan(at, &request).await?;
+            let next = if page.more { page.entries.last().map(|(key, _)| key.clone()) } else { None };
+            let mut entries = Vec::with_capacity(page.entries.len());
+            for (index_key, _) in page.entries {
+                let dangling = || Error::Corrupt {
+                    object: format!("{index}/{}", index_key.escape_ascii()),
+                    reason: "the index leads to no entry".to_owned(),
+                };
+                let primary = primary_of_index_key(&index_key).ok_or_else(dangling)?;
+                let value = self.read(at, collection, primary).await?.ok_or_else(dangling)?;
+                entries.push((index_key.slice_ref(primary), value));
+            }
+            Ok(IndexPage { entries, next })
+        }
+    }
+
     /// Runs `body` on a consistent view, commits what it wrote, and does both again if something that it read changed.
     ///
     /// The body may be run several times, so it must have no effect but through its [`Tx`]. A body that fails commits
@@ -102,6 +136,30 @@ pub struct TypedPage<V> {
     pub entries: Vec<(Bytes, V)>,
     /// Whether the range has more entries after the last one here.
     pub more: bool,
+}
+
+/// Which entries of an index to read.
+#[derive(Clone, Debug)]
+pub struct IndexScan<'a> {
+    /// The index.
+    pub index: &'a str,
+    /// What the index keys begin with.
+    pub prefix: &'a [u8],
+    /// The order.
+    pub direction: Direction,
+    /// The most entries to return; at least 1.
+    pub limit: usize,
+    /// Where an earlier page ended: its [`IndexPage::next`].
+    pub after: Option<Bytes>,
+}
+
+/// Some entries that an index leads to, in the order of the index.
+#[derive(Clone, Debug)]
+pub struct IndexPage<V> {
+    /// Primary keys and values.
+    pub entries: Vec<(Bytes, V)>,
+    /// Where the next page begins; none: there is no more.
+    pub next: Option<Bytes>,
 }
 
 #[async_trait]

@@ -22,7 +22,7 @@ mod wal;
 
 pub use collection::{Collection, Index};
 pub use error::{Error, Result};
-pub use ext::{DataManagerExt, TypedPage};
+pub use ext::{DataManagerExt, IndexPage, IndexScan, TypedPage};
 pub use limits::{BATCH_BYTES_MAX, COLLECTION_NAME_BYTES_MAX, KEY_BYTES_MAX};
 pub use manager::{
     Action, Change, Committed, DataManager, Direction, KeyRange, Page, ReadSet, Scan, Snapshot, Transaction,

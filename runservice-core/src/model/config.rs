@@ -35,6 +35,9 @@ pub struct RunConfig {
     /// Variables of this run; they win over the static ones.
     #[serde(default)]
     pub environment: Environment,
+    /// Names of variables that every task gets with the number of the run as their value.
+    #[serde(default)]
+    pub number_variables: Vec<String>,
     /// Opaque to the engine: what the host application wants to find again.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
@@ -134,6 +137,7 @@ impl RunConfig {
             tasks: BTreeMap::new(),
             static_environment: Environment::new(),
             environment: Environment::new(),
+            number_variables: Vec::new(),
             annotations: BTreeMap::new(),
             setup_errors: Vec::new(),
             warnings: Vec::new(),

@@ -6,4 +6,4 @@ mod run;
 
 pub use config::{ConcurrencyPolicy, Condition, RetryPolicy, RunConfig, TaskConfig};
 pub use group::{GROUP_BYTES_MAX, GroupPath, InvalidGroup};
-pub use run::{Assignment, Run, RunPhase, RunResult, RunState, StepState, Task, TaskStatus, Times};
+pub use run::{Assignment, EarlierAttempt, Run, RunPhase, RunResult, RunState, StepState, Task, TaskStatus, Times};

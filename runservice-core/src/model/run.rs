@@ -140,6 +140,9 @@ pub struct Task {
     /// The assignment of the current attempt. Present exactly while the task is *scheduled*.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignment: Option<Assignment>,
+    /// The executor that last accepted the current attempt; known when the assignment is gone, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor: Option<ExecutorId>,
     /// Whether it is ready but for an approval.
     pub waiting_approval: bool,
     /// Whether it was approved.
@@ -156,8 +159,51 @@ pub struct Task {
     pub steps: Vec<StepState>,
     /// The last report that was applied, of the current attempt.
     pub report_sequence: u64,
+    /// The attempts before the current one, oldest first; each failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<EarlierAttempt>,
     /// When it began and ended.
     pub times: Times,
+}
+
+/// An attempt that failed and was followed by another. Its logs are kept, so their ends are too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlierAttempt {
+    /// Which one, counted from 1.
+    pub attempt: u32,
+    /// The executor that accepted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor: Option<ExecutorId>,
+    /// Why it failed.
+    pub failure: Failure,
+    /// The setup.
+    pub setup: StepState,
+    /// The steps, in the order of the definition.
+    pub steps: Vec<StepState>,
+}
+
+impl Task {
+    /// A task of which nothing has happened.
+    pub fn new(id: TaskId, name: TaskName, steps: usize) -> Self {
+        Self {
+            id,
+            name,
+            status: TaskStatus::NotStarted,
+            attempt: 1,
+            assignment: None,
+            executor: None,
+            waiting_approval: false,
+            approved: false,
+            annotations: BTreeMap::new(),
+            failure: None,
+            setup: StepState::default(),
+            steps: vec![StepState::default(); steps],
+            report_sequence: 0,
+            earlier: Vec::new(),
+            times: Times::default(),
+        }
+    }
 }
 
 /// The record that gives an attempt of a task to an executor.

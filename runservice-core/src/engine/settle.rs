@@ -1,0 +1,92 @@
+//! What follows from a change? Rules 1, 7 and 8, and whatever the scheduler plans, until nothing changes any more.
+//!
+//! A round asks for one plan and applies all of it, so the order of tasks cannot matter. Each further round needs a
+//! task that became final or approved, which happens to each at most once: any scheduler comes to an end.
+
+use runyard_executor_core::contract::TaskName;
+
+use crate::{
+    model::{RunConfig, RunPhase, RunResult, RunState, Task, TaskStatus},
+    scheduler::{Decision, Plan, RunView, Scheduler, WaitingReason},
+};
+
+pub(super) fn settle(scheduler: &dyn Scheduler, config: &RunConfig, state: &mut RunState) {
+    if state.run.phase != RunPhase::Running {
+        return;
+    }
+    loop {
+        set_result(config, state);
+        if state.run.stop_requested {
+            stop(state);
+            break;
+        }
+        let plan = scheduler.plan(&RunView { config, state });
+        if !apply(config, state, &plan) {
+            break;
+        }
+    }
+    set_result(config, state);
+    finish(state);
+}
+
+/// Rule 1. A failed task outweighs a request to stop that comes later; a result that is set stays.
+fn set_result(config: &RunConfig, state: &mut RunState) {
+    if state.run.result != RunResult::Unknown {
+        return;
+    }
+    let ignored = |name: &TaskName| config.tasks.get(name).is_some_and(|task| task.ignore_failure);
+    let fails_the_run = |(name, task): (&TaskName, &Task)| task.status == TaskStatus::Failed && !ignored(name);
+    let all_final = state.tasks.values().all(|task| task.status.is_final());
+    state.run.result = if state.tasks.iter().any(fails_the_run) {
+        RunResult::Failed
+    } else if state.run.stop_requested && !all_final {
+        RunResult::Stopped
+    } else if all_final {
+        RunResult::Success
+    } else {
+        RunResult::Unknown
+    };
+}
+
+/// Rule 8, and rule 5's "stop clears it".
+fn stop(state: &mut RunState) {
+    for task in state.tasks.values_mut().filter(|task| !task.status.is_final()) {
+        task.waiting_approval = false;
+        match (&mut task.assignment, task.status) {
+            (Some(assignment), _) => assignment.stop = true,
+            (None, TaskStatus::NotStarted) => task.status = TaskStatus::Skipped,
+            // It has begun, and the attempt that was to come will not.
+            (None, _) => task.status = TaskStatus::Stopped,
+        }
+    }
+}
+
+/// Applies a plan as far as it is legal; says whether another plan may say more.
+fn apply(config: &RunConfig, state: &mut RunState, plan: &Plan) -> bool {
+    let mut again = false;
+    for (name, decision) in plan {
+        let Some(task) = state.tasks.get_mut(name) else { continue };
+        if task.status != TaskStatus::NotStarted || task.assignment.is_some() {
+            continue;
+        }
+        task.waiting_approval = matches!(decision, Decision::Wait(WaitingReason::WaitingForApproval { .. }));
+        let needs_approval = config.tasks.get(name).is_some_and(|config| config.needs_approval);
+        match decision {
+            Decision::Start | Decision::Wait(_) => {}
+            Decision::Skip => task.status = TaskStatus::Skipped,
+            Decision::Cancel => task.status = TaskStatus::Cancelled,
+            Decision::Approve if needs_approval && !task.approved => task.approved = true,
+            Decision::Approve => continue,
+        }
+        again |= matches!(decision, Decision::Skip | Decision::Cancel | Decision::Approve);
+    }
+    again
+}
+
+/// Rule 7.
+fn finish(state: &mut RunState) {
+    let done = |task: &Task| task.status.is_final() && task.assignment.is_none();
+    if state.run.result != RunResult::Unknown && state.tasks.values().all(done) {
+        state.run.phase = RunPhase::Finished;
+    }
+}

@@ -1,0 +1,7 @@
+//! Which executors are there, and what are they told?
+
+mod sessions;
+mod spec;
+
+pub(crate) use sessions::Sessions;
+pub(crate) use spec::task_spec;

@@ -1,0 +1,187 @@
+//! How are the run service's objects and collections named? The only file that spells them.
+//!
+//! ```text
+//! logs/<task id>/data/<attempt>/<setup or step>/<20-digit offset>
+//! workspacearchives/<task id>/data/<step>
+//! caches/<object id>
+//! rundata/...                                      the data manager's own
+//! ```
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use runyard_datamanager::Collection;
+use runyard_executor_core::contract::{RunId, StepRef, TaskId};
+use runyard_objectstorage::ObjectKey;
+
+use crate::{
+    engine::RunEvent,
+    model::{GroupPath, Run, RunConfig, Task},
+    rows::{AssignmentRow, CacheRow, ExecutorRow, LogRow},
+    scheduler::WaitingTask,
+};
+
+/// The base path of the run service's data manager in the object storage.
+pub const RUN_DATA: &str = "rundata";
+
+/// Runs by id. Indexes: `number` (root group and number), `created` (when), `live` (unfinished ones).
+pub(crate) const RUNS: Collection<Run> = Collection::new("runs").with_indexes(&[
+    (RUNS_BY_NUMBER, |_, run, keys| keys.push(number_key(&run.group.root(), run.number))),
+    (RUNS_BY_CREATED, |_, run, keys| keys.push(created_key(run))),
+    (RUNS_LIVE, |_, run, keys| {
+        if !run.phase.is_final() {
+            keys.push(Bytes::new());
+        }
+    }),
+]);
+pub(crate) const RUNS_BY_NUMBER: &str = "number";
+pub(crate) const RUNS_BY_CREATED: &str = "created";
+pub(crate) const RUNS_LIVE: &str = "live";
+
+/// Run configs by run id.
+pub(crate) const CONFIGS: Collection<RunConfig> = Collection::new("runconfigs");
+/// Tasks by [`task_key`].
+pub(crate) const TASKS: Collection<Task> = Collection::new("tasks");
+/// Scheduled tasks by task id. Index: `executor`.
+pub(crate) const ASSIGNMENTS: Collection<AssignmentRow> =
+    Collection::new("assignments").with_indexes(&[(ASSIGNMENTS_BY_EXECUTOR, |_, row, keys| {
+        keys.push(Bytes::copy_from_slice(row.executor.as_str().as_bytes()));
+    })]);
+pub(crate) const ASSIGNMENTS_BY_EXECUTOR: &str = "executor";
+/// Tasks that wait for an executor, by task id.
+pub(crate) const READY: Collection<WaitingTask> = Collection::new("ready");
+/// The running run of each group, by group path: that the key is the group makes it at most one.
+pub(crate) const RUNNING: Collection<RunId> = Collection::new("running");
+/// Queued runs by group and number.
+pub(crate) const QUEUE: Collection<RunId> = Collection::new("queue");
+/// The last run number of each root group.
+pub(crate) const COUNTERS: Collection<u64> = Collection::new("counters");
+/// Executors by id.
+pub(crate) const EXECUTORS: Collection<ExecutorRow> = Collection::new("executors");
+/// What happened, by position.
+pub(crate) const EVENTS: Collection<RunEvent> = Collection::new("events");
+/// Sealed logs by [`log_key`].
+pub(crate) const LOGS: Collection<LogRow> = Collection::new("logs");
+/// Cache entries by [`cache_key`].
+pub(crate) const CACHES: Collection<CacheRow> = Collection::new("caches");
+/// The last cache entry's number of each scope.
+pub(crate) const CACHE_COUNTERS: Collection<u64> = Collection::new("cachecounters");
+/// Runs by the idempotency key of their creation.
+pub(crate) const IDEMPOTENCY: Collection<RunId> = Collection::new("idempotency");
+
+/// Orders numbers inside a name: the name ends with NUL, which no name contains.
+fn numbered(name: &str, number: u64) -> Bytes {
+    let mut key = Vec::with_capacity(name.len() + 9);
+    key.extend_from_slice(name.as_bytes());
+    key.push(0);
+    key.extend_from_slice(&number.to_be_bytes());
+    key.into()
+}
+
+/// What every numbered key of a name begins with.
+pub(crate) fn numbered_prefix(name: &str) -> Vec<u8> {
+    [name.as_bytes(), &[0]].concat()
+}
+
+/// The index key of a run in its root group.
+pub(crate) fn number_key(root: &GroupPath, number: u64) -> Bytes {
+    numbered(root.as_str(), number)
+}
+
+/// The index key of a run among all runs: for showing the newest first, so a clock that steps back does no harm.
+fn created_key(run: &Run) -> Bytes {
+    let created = run.times.created.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let millis = created.map_or(0, |since| since.as_millis() as u64);
+    Bytes::copy_from_slice(&millis.to_be_bytes())
+}
+
+/// The key of a queued run.
+pub(crate) fn queue_key(group: &GroupPath, number: u64) -> Bytes {
+    numbered(group.as_str(), number)
+}
+
+/// The key of a task of a run: a task that two runs share has a row in each.
+pub(crate) fn task_key(run: &RunId, task: &TaskId) -> String {
+    format!("{run}/{task}")
+}
+
+/// What the keys of all tasks of a run begin with.
+pub(crate) fn tasks_prefix(run: &RunId) -> String {
+    format!("{run}/")
+}
+
+/// The key of a sealed log.
+pub(crate) fn log_key(task: &TaskId, attempt: u32, step: StepRef) -> String {
+    format!("{task}/{attempt}/{step}")
+}
+
+/// The log that [`log_key`] named.
+pub(crate) fn log_of_key(key: &[u8]) -> Option<(TaskId, u32, StepRef)> {
+    let mut parts = std::str::from_utf8(key).ok()?.splitn(3, '/');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// The key of a cache entry.
+pub(crate) fn cache_key(scope: &str, key: &str) -> Vec<u8> {
+    [scope.as_bytes(), &[0], key.as_bytes()].concat()
+}
+
+/// What the objects of a log begin with.
+pub(crate) fn log_prefix(task: &TaskId, attempt: u32, step: StepRef) -> String {
+    format!("logs/{task}/data/{attempt}/{step}/")
+}
+
+/// The object of a log that begins at `offset`.
+pub(crate) fn log_chunk(prefix: &str, offset: u64) -> ObjectKey {
+    object(&format!("{prefix}{offset:020}"))
+}
+
+/// The offset that [`log_chunk`] put into a key.
+pub(crate) fn log_chunk_offset(prefix: &str, key: &ObjectKey) -> Option<u64> {
+    let digits = key.as_str().strip_prefix(prefix)?;
+    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+}
+
+/// The object of a workspace archive.
+pub(crate) fn workspace_archive(task: &TaskId, step: u32) -> ObjectKey {
+    object(&format!("workspacearchives/{task}/data/{step}"))
+}
+
+/// The object of a cache entry.
+pub(crate) fn cache_object(id: &str) -> ObjectKey {
+    object(&format!("caches/{id}"))
+}
+
+fn object(key: &str) -> ObjectKey {
+    ObjectKey::parse(key).expect("ids and numbers make valid keys")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_object_is_a_directory_of_another() {
+        let task = TaskId::parse("t1").expect("valid");
+        let keys = [
+            log_chunk(&log_prefix(&task, 1, StepRef::Setup), 0),
+            log_chunk(&log_prefix(&task, 1, StepRef::Step(0)), 7),
+            log_chunk(&log_prefix(&task, 11, StepRef::Step(10)), 7),
+            workspace_archive(&task, 0),
+            workspace_archive(&task, 10),
+            cache_object("c1"),
+        ];
+        for a in &keys {
+            for b in &keys {
+                assert!(!b.as_str().starts_with(&format!("{a}/")), "{a} is a directory of {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_chunk_key_reads_back() {
+        let prefix = log_prefix(&TaskId::parse("t1").expect("valid"), 1, StepRef::Step(3));
+        assert_eq!(log_chunk_offset(&prefix, &log_chunk(&prefix, 123)), Some(123));
+        assert_eq!(log_chunk_offset(&prefix, &object("logs/t1/data/1/3/x")), None);
+    }
+}

@@ -1,0 +1,271 @@
+//! How does a log grow, and how is it followed while it does?
+//!
+//! The bytes that came last are kept in memory until they are stored, and a little longer, so that followers hear of
+//! them before the storage has them and rarely need to read it.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use bytes::{Bytes, BytesMut};
+use runyard_executor_core::contract::{ClientError, StepRef, TaskId};
+use runyard_objectstorage::{GetRange, ObjectStorage, ObjectStorageExt, PutMode};
+use tokio::sync::watch;
+
+use super::chunks::{self, Chunk};
+use crate::layout;
+
+/// How much of what is stored stays in memory for followers, in bytes.
+const TAIL_KEPT: u64 = 256 * 1024;
+
+/// A log that may still grow.
+#[derive(Debug)]
+pub(super) struct LiveLog {
+    step: StepRef,
+    prefix: String,
+    storage: Arc<dyn ObjectStorage>,
+    /// Held while an append is being stored: appends of one log are stored one after another. Whether what the
+    /// storage has of this log is known yet.
+    appends: tokio::sync::Mutex<bool>,
+    shared: Mutex<Shared>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// What is stored, in order.
+    chunks: Vec<Chunk>,
+    /// Where the first piece of the tail begins.
+    tail_start: u64,
+    tail: VecDeque<Bytes>,
+    /// Where the tail ends; what is stored may end before it.
+    end: u64,
+    /// Nothing more will come.
+    closed: bool,
+}
+
+/// What a reader at some offset should do next.
+pub(super) enum Next {
+    /// Hand out these bytes.
+    Bytes(Bytes),
+    /// Read this object from here on; the second number is the offset inside it.
+    Stored(Chunk, u64),
+    /// Wait for a change.
+    Wait,
+    /// Stop: there is nothing more.
+    End,
+}
+
+impl LiveLog {
+    pub(super) fn new(storage: Arc<dyn ObjectStorage>, task: &TaskId, attempt: u32, step: StepRef) -> Self {
+        Self {
+            step,
+            prefix: layout::log_prefix(task, attempt, step),
+            storage,
+            appends: tokio::sync::Mutex::new(false),
+            shared: Mutex::default(),
+            changed: watch::Sender::new(()),
+        }
+    }
+
+    /// Hears of every change after the call.
+    pub(super) fn subscribe(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Finds out what the storage has of this log, unless that is known.
+    pub(super) async fn open(&self) -> Result<(), ClientError> {
+        let mut known = self.appends.lock().await;
+        self.find_stored(&mut known).await
+    }
+
+    /// Stores what the log does not have yet; returns the stored length.
+    pub(super) async fn append(&self, offset: u64, bytes: Bytes) -> Result<u64, ClientError> {
+        let mut known = self.appends.lock().await;
+        self.find_stored(&mut known).await?;
+        let stored = self.shared().stored();
+        if offset > stored {
+            return Err(ClientError::LogGap { step: self.step, stored, offset });
+        }
+        let overlap = stored - offset;
+        if overlap >= bytes.len() as u64 {
+            return Ok(stored);
+        }
+        let fresh = bytes.slice(overlap as usize..);
+        self.broadcast(stored, &fresh);
+        let size = fresh.len() as u64;
+        // Overwriting: a put whose reply was lost may have left an object here, with the same bytes or fewer.
+        self.put(stored, fresh, "storing a log").await?;
+        self.shared().chunks.push(Chunk { offset: stored, size });
+        self.merge(chunks::merge).await?;
+        self.shared().forget_stored_tail();
+        Ok(stored + size)
+    }
+
+    /// Ends the log for its followers, and tidies what is stored; returns what is stored.
+    pub(super) async fn seal(&self) -> Result<Vec<Chunk>, ClientError> {
+        let mut known = self.appends.lock().await;
+        self.find_stored(&mut known).await?;
+        self.merge(chunks::merge_at_end).await?;
+        Ok(self.shared().chunks.clone())
+    }
+
+    /// Tells followers that nothing more will come.
+    pub(super) fn close(&self) {
+        self.shared().closed = true;
+        self.changed.send_replace(());
+    }
+
+    /// What a reader at `offset` should do.
+    pub(super) fn next(&self, offset: u64) -> Next {
+        self.shared().next(offset)
+    }
+
+    /// Opens the stored object that a reader was pointed to.
+    pub(super) async fn get(
+        &self,
+        chunk: Chunk,
+        start: u64,
+    ) -> Result<runyard_objectstorage::GetObject, runyard_objectstorage::Error> {
+        // Bounded: a merge may have made the object longer meanwhile, by what the next objects hold.
+        let range = GetRange::Bounded { start, end: chunk.size };
+        self.storage.get(&layout::log_chunk(&self.prefix, chunk.offset), range).await
+    }
+
+    async fn find_stored(&self, known: &mut bool) -> Result<(), ClientError> {
+        if *known {
+            return Ok(());
+        }
+        let objects = self.storage.list_objects(&self.prefix).await.map_err(unavailable("listing a log"))?;
+        let listed = objects.iter().filter_map(|meta| {
+            Some(Chunk { offset: layout::log_chunk_offset(&self.prefix, &meta.key)?, size: meta.size })
+        });
+        let coverage = chunks::cover(listed).map_err(|offset| ClientError::BadRequest {
+            message: format!("the stored log under `{}` is damaged at offset {offset}", self.prefix),
+        })?;
+        for offset in coverage.covered {
+            let key = layout::log_chunk(&self.prefix, offset);
+            self.storage.delete(&key).await.map_err(unavailable("tidying a log"))?;
+        }
+        let mut shared = self.shared();
+        shared.chunks = coverage.chunks;
+        shared.end = shared.stored();
+        shared.tail_start = shared.end;
+        drop(shared);
+        *known = true;
+        Ok(())
+    }
+
+    fn broadcast(&self, offset: u64, bytes: &Bytes) {
+        let mut shared = self.shared();
+        // A put that failed after its bytes were broadcast is tried again with at least the same bytes.
+        let heard = (shared.end - offset).min(bytes.len() as u64) as usize;
+        if heard < bytes.len() {
+            shared.tail.push_back(bytes.slice(heard..));
+            shared.end = offset + bytes.len() as u64;
+            drop(shared);
+            self.changed.send_replace(());
+        }
+    }
+
+    async fn merge(&self, decide: fn(&[Chunk]) -> Option<std::ops::Range<usize>>) -> Result<(), ClientError> {
+        loop {
+            let decided = {
+                let shared = self.shared();
+                decide(&shared.chunks).map(|range| (range.clone(), shared.chunks[range].to_vec()))
+            };
+            let Some((range, parts)) = decided else { return Ok(()) };
+            let merged = Chunk { offset: parts[0].offset, size: parts.iter().map(|part| part.size).sum() };
+            let in_memory = self.shared().tail_bytes(merged);
+            let bytes = match in_memory {
+                Some(bytes) => bytes,
+                None => self.read(&parts, merged.size).await?,
+            };
+            self.put(merged.offset, bytes, "merging a log").await?;
+            self.shared().chunks.splice(range, [merged]);
+            for part in &parts[1..] {
+                let key = layout::log_chunk(&self.prefix, part.offset);
+                self.storage.delete(&key).await.map_err(unavailable("tidying a log"))?;
+            }
+        }
+    }
+
+    async fn read(&self, parts: &[Chunk], size: u64) -> Result<Bytes, ClientError> {
+        let mut all = BytesMut::with_capacity(size as usize);
+        for part in parts {
+            let key = layout::log_chunk(&self.prefix, part.offset);
+            all.extend_from_slice(&self.storage.get_bytes(&key).await.map_err(unavailable("merging a log"))?);
+        }
+        Ok(all.freeze())
+    }
+
+    async fn put(&self, offset: u64, bytes: Bytes, doing: &'static str) -> Result<(), ClientError> {
+        let key = layout::log_chunk(&self.prefix, offset);
+        self.storage.put_bytes(&key, bytes, PutMode::Overwrite).await.map_err(unavailable(doing))
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().expect("the lock is never poisoned: no panic while held")
+    }
+}
+
+impl Shared {
+    fn stored(&self) -> u64 {
+        self.chunks.last().map_or(0, |chunk| chunk.end())
+    }
+
+    fn next(&self, offset: u64) -> Next {
+        if offset >= self.end {
+            return if self.closed { Next::End } else { Next::Wait };
+        }
+        if offset < self.tail_start {
+            let index = self.chunks.partition_point(|chunk| chunk.end() <= offset);
+            let chunk = self.chunks[index];
+            return Next::Stored(chunk, offset - chunk.offset);
+        }
+        let mut start = self.tail_start;
+        for piece in &self.tail {
+            let end = start + piece.len() as u64;
+            if offset < end {
+                return Next::Bytes(piece.slice((offset - start) as usize..));
+            }
+            start = end;
+        }
+        unreachable!("the pieces of the tail reach to its end")
+    }
+
+    /// The bytes of a chunk, if all of them are in the tail.
+    fn tail_bytes(&self, chunk: Chunk) -> Option<Bytes> {
+        if chunk.offset < self.tail_start {
+            return None;
+        }
+        let mut all = BytesMut::with_capacity(chunk.size as usize);
+        let mut start = self.tail_start;
+        for piece in &self.tail {
+            let end = start + piece.len() as u64;
+            let from = chunk.offset.clamp(start, end) - start;
+            let to = chunk.end().clamp(start, end) - start;
+            all.extend_from_slice(&piece[from as usize..to as usize]);
+            start = end;
+        }
+        Some(all.freeze())
+    }
+
+    /// Drops the oldest pieces that are stored, down to what is kept for followers.
+    fn forget_stored_tail(&mut self) {
+        let stored = self.stored();
+        while let Some(first) = self.tail.front() {
+            let end = self.tail_start + first.len() as u64;
+            if end > stored || self.end - end < TAIL_KEPT {
+                break;
+            }
+            self.tail_start = end;
+            self.tail.pop_front();
+        }
+    }
+}
+
+pub(super) fn unavailable(doing: &'static str) -> impl FnOnce(runyard_objectstorage::Error) -> ClientError {
+    move |source| ClientError::Unavailable { doing, source: source.into() }
+}

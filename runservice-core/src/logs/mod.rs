@@ -1,0 +1,164 @@
+//! Where is the output of a step, while it runs and afterwards?
+//!
+//! An executor appends; the bytes are handed to followers at once, stored durably, and only then acknowledged. The end
+//! of a step seals its log with a row that names the objects; readers of a sealed log follow the row, never a listing.
+
+mod chunks;
+mod live;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use runyard_executor_core::contract::{ClientError, LogEnd, StepRef, TaskId};
+use runyard_objectstorage::{GetRange, ObjectStorage};
+
+use self::live::{LiveLog, Next};
+use crate::{Error, Result, layout, rows::LogRow};
+
+/// Names a log: a task, the attempt, and the setup or a step.
+pub(crate) type LogId = (TaskId, u32, StepRef);
+
+/// The logs of all tasks.
+#[derive(Debug)]
+pub(crate) struct Logs {
+    storage: Arc<dyn ObjectStorage>,
+    /// Logs that somebody writes or follows.
+    live: Mutex<HashMap<LogId, Arc<LiveLog>>>,
+}
+
+impl Logs {
+    pub(crate) fn new(storage: Arc<dyn ObjectStorage>) -> Self {
+        Self { storage, live: Mutex::default() }
+    }
+
+    /// Appends; returns the length that is stored durably. See
+    /// [`RunServiceClient::append_log`](runyard_executor_core::contract::RunServiceClient::append_log).
+    pub(crate) async fn append(&self, id: &LogId, offset: u64, bytes: Bytes) -> Result<u64, ClientError> {
+        self.live(id).append(offset, bytes).await
+    }
+
+    /// Says what the row of a log must hold that nothing more comes to; `end` is what the executor said of its end.
+    ///
+    /// Doing it again changes nothing. Call [`Logs::close`] once the row is committed.
+    pub(crate) async fn seal(&self, id: &LogId, end: Option<&LogEnd>) -> Result<LogRow> {
+        let chunks = self.live(id).seal().await.map_err(|source| Error::Internal {
+            message: "the end of a log cannot be stored at the moment".into(),
+            source: Some(source.into()),
+        })?;
+        let bytes = chunks.last().map_or(0, |chunk| chunk.end());
+        Ok(LogRow {
+            bytes,
+            chunks: chunks.iter().map(|chunk| chunk.offset).collect(),
+            missing: end.map_or(0, |end| end.bytes.saturating_sub(bytes)),
+            sha256: end.and_then(|end| end.sha256.clone()),
+        })
+    }
+
+    /// Ends a log for its followers: it is sealed, or its step will never run.
+    pub(crate) fn close(&self, id: &LogId) {
+        if let Some(log) = self.lock().remove(id) {
+            log.close();
+        }
+    }
+
+    /// Ends every log of a task for its followers: nothing of the task can write any more.
+    pub(crate) fn close_task(&self, task: &TaskId) {
+        let ended: Vec<_> = self.lock().extract_if(|(owner, ..), _| owner == task).collect();
+        for (_, log) in ended {
+            log.close();
+        }
+    }
+
+    /// A handle that hears everything from now on. Take it before the state is read that says whether the log is
+    /// sealed, or an end between the two is missed.
+    pub(crate) fn follow(&self, id: &LogId) -> Follower {
+        Follower(self.live(id))
+    }
+
+    /// Streams a sealed log from `offset` on; the gap at its end, if any, is said in a last line.
+    pub(crate) fn read_sealed(&self, id: &LogId, row: LogRow, offset: u64) -> BoxStream<'static, Result<Bytes>> {
+        let prefix = layout::log_prefix(&id.0, id.1, id.2);
+        let storage = Arc::clone(&self.storage);
+        let first = row.chunks.partition_point(|start| *start <= offset).saturating_sub(1);
+        let missing = row.missing;
+        let chunks = row.chunks.into_iter().skip(first);
+        let stored = stream::iter(chunks)
+            .then(move |start| {
+                let (storage, key) = (Arc::clone(&storage), layout::log_chunk(&prefix, start));
+                async move {
+                    let range = GetRange::From(offset.saturating_sub(start));
+                    let object = storage.get(&key, range).await.map_err(Error::storage("reading a log"))?;
+                    Ok::<_, Error>(object.stream.map_err(|error| Error::storage("reading a log")(error)))
+                }
+            })
+            .try_flatten();
+        let stored = if offset >= row.bytes { stream::empty().boxed() } else { stored.boxed() };
+        if missing == 0 {
+            return stored;
+        }
+        let gap = format!("\n[runyard: {missing} bytes of this log were lost before they were stored]\n");
+        stored.chain(stream::once(async move { Ok(Bytes::from(gap)) })).boxed()
+    }
+
+    fn live(&self, id: &LogId) -> Arc<LiveLog> {
+        let mut live = self.lock();
+        let log = live
+            .entry(id.clone())
+            .or_insert_with(|| Arc::new(LiveLog::new(Arc::clone(&self.storage), &id.0, id.1, id.2)));
+        Arc::clone(log)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<LogId, Arc<LiveLog>>> {
+        self.live.lock().expect("the lock is never poisoned: no panic while held")
+    }
+}
+
+/// Somebody who reads a log that may still grow.
+#[derive(Debug)]
+pub(crate) struct Follower(Arc<LiveLog>);
+
+impl Follower {
+    /// Streams from `offset` on: what is stored, then what is in memory, then, if `live`, what comes until the end.
+    pub(crate) fn read(self, offset: u64, live: bool) -> BoxStream<'static, Result<Bytes>> {
+        let changes = self.0.subscribe();
+        let state = (self.0, changes, offset, None::<BoxStream<'static, Result<Bytes, runyard_objectstorage::Error>>>);
+        stream::try_unfold(state, move |(log, mut changes, mut offset, mut object)| async move {
+            log.open().await.map_err(|source| Error::Internal {
+                message: "the log cannot be read at the moment".into(),
+                source: Some(source.into()),
+            })?;
+            loop {
+                if let Some(stream) = &mut object {
+                    match stream.try_next().await.map_err(Error::storage("reading a log"))? {
+                        Some(bytes) => {
+                            offset += bytes.len() as u64;
+                            return Ok(Some((bytes, (log, changes, offset, object))));
+                        }
+                        None => object = None,
+                    }
+                }
+                match log.next(offset) {
+                    Next::Bytes(bytes) => {
+                        offset += bytes.len() as u64;
+                        return Ok(Some((bytes, (log, changes, offset, object))));
+                    }
+                    Next::Stored(chunk, start) => match log.get(chunk, start).await {
+                        Ok(opened) => object = Some(opened.stream),
+                        // A merge took the object away meanwhile: the next look finds the longer one.
+                        Err(error) if error.is_not_found() => {}
+                        Err(error) => return Err(Error::storage("reading a log")(error)),
+                    },
+                    Next::End => return Ok(None),
+                    Next::Wait if !live => return Ok(None),
+                    // The sender lives in the log that this stream holds, so the wait ends with a change.
+                    Next::Wait => drop(changes.changed().await),
+                }
+            }
+        })
+        .boxed()
+    }
+}

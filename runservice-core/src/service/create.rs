@@ -1,0 +1,122 @@
+//! How does a run come to be? One transaction: its number, its rows, its place in the group, and its start.
+
+use std::collections::BTreeSet;
+
+use runyard_datamanager::{DataManagerExt, Direction, KeyRange};
+use runyard_executor_core::contract::{NAME_BYTES_MAX, RunId, TaskId};
+
+use super::{Core, store::Work};
+use crate::{
+    Error, Result,
+    engine::{self, Admission, Event, GroupMember, RunIdentity},
+    layout::{self, COUNTERS, IDEMPOTENCY, QUEUE, RUNNING, RUNS},
+    model::{GroupPath, Run, RunConfig},
+};
+
+/// A run to be created.
+#[derive(Clone, Debug)]
+pub struct NewRun {
+    /// What is to be run.
+    pub config: RunConfig,
+    /// The caller's name for this creation: a second one with the same name returns the first one's run.
+    pub idempotency_key: Option<String>,
+    /// The runs that the same cause made before this one, such as one push: whatever the concurrency policy, they go
+    /// one after another and do not cancel each other.
+    pub siblings: BTreeSet<RunId>,
+}
+
+impl From<RunConfig> for NewRun {
+    fn from(config: RunConfig) -> Self {
+        Self { config, idempotency_key: None, siblings: BTreeSet::new() }
+    }
+}
+
+impl Core {
+    pub(super) async fn create(&self, mut new: NewRun) -> Result<Run> {
+        check(&mut new.config)?;
+        let id = self.ids.run();
+        let tasks: Vec<_> = new.config.tasks.keys().map(|_| self.ids.task()).collect();
+        let (created, _) = self
+            .data
+            .transact(|tx| {
+                let (new, id, tasks) = (&new, &id, &tasks);
+                async move { Work::new(self, tx).create(new, id, tasks).await }
+            })
+            .await?;
+        Ok(created)
+    }
+}
+
+impl Work<'_> {
+    async fn create(&self, new: &NewRun, id: &RunId, tasks: &[TaskId]) -> Result<Run> {
+        if let Some(key) = &new.idempotency_key {
+            if let Some(earlier) = self.tx.get(&IDEMPOTENCY, key).await? {
+                return self.run(&earlier).await;
+            }
+            self.tx.put(&IDEMPOTENCY, key, id).await?;
+        }
+        let number = self.next_number(&new.config.group.root()).await?;
+        let mut ids = tasks.iter().cloned();
+        let mut next_id = || ids.next().expect("there is an id for every task of the config");
+        let created = engine::create(&new.config, RunIdentity { id: id.clone(), number }, &mut next_id);
+        let admission = self.admit(new).await?;
+        let state = self.insert(&new.config, created).await?;
+        if state.run.phase.is_final() {
+            return Ok(state.run);
+        }
+        for queued in &admission.cancel {
+            self.step(queued, &Event::Cancel).await?;
+        }
+        if admission.starts() {
+            self.step(id, &Event::Start).await?;
+        }
+        if let Some(running) = &admission.stop {
+            // Stopping may finish the running run at once, and then starts this one.
+            self.step(running, &Event::Stop).await?;
+        }
+        self.run(id).await
+    }
+
+    async fn next_number(&self, root: &GroupPath) -> Result<u64> {
+        let number = self.tx.get(&COUNTERS, root).await?.unwrap_or(0) + 1;
+        self.tx.put(&COUNTERS, root, &number).await?;
+        Ok(number)
+    }
+
+    /// What the new run does to its group.
+    async fn admit(&self, new: &NewRun) -> Result<Admission> {
+        let group = &new.config.group;
+        let running = match self.tx.get(&RUNNING, group).await? {
+            Some(id) => Some(self.member(id).await?),
+            None => None,
+        };
+        let range = KeyRange::prefix(layout::numbered_prefix(group.as_str()));
+        let mut queued = Vec::new();
+        for (_, id) in self.tx.scan(&QUEUE, range, Direction::Ascending, usize::MAX).await? {
+            queued.push(self.member(id).await?);
+        }
+        Ok(engine::admit(new.config.concurrency, running.as_ref(), &queued, &new.siblings))
+    }
+
+    async fn member(&self, id: RunId) -> Result<GroupMember> {
+        let number = self.run(&id).await?.number;
+        Ok(GroupMember { id, number })
+    }
+
+    async fn run(&self, id: &RunId) -> Result<Run> {
+        self.tx.get(&RUNS, id.as_str()).await?.ok_or_else(|| Error::no_run(id))
+    }
+}
+
+fn check(config: &mut RunConfig) -> Result<()> {
+    if config.name.is_empty() || config.name.len() > NAME_BYTES_MAX {
+        return Err(Error::BadRequest {
+            message: format!("the name of a run has 1 to {NAME_BYTES_MAX} bytes, this one {}", config.name.len()),
+        });
+    }
+    if !config.setup_errors.is_empty() {
+        return Ok(());
+    }
+    let errors = config.check();
+    if errors.is_empty() { Ok(()) } else { Err(Error::BadRequest { message: errors.join("; ") }) }
+}

@@ -1,0 +1,207 @@
+//! The run service: makes what the engine decides durable, and tells whom it concerns.
+//!
+//! Every change of a run is one transaction: the run is loaded, the pure reducer says what becomes of it, and the rows
+//! that differ are written together with what follows from them (see [`store`]).
+
+mod create;
+mod query;
+mod reports;
+mod store;
+
+use std::sync::Arc;
+
+use futures::stream::BoxStream;
+use runyard_datamanager::{DataManager, DataManagerExt, Position};
+use runyard_executor_core::contract::{RunId, RunServiceClient, TaskName};
+use runyard_objectstorage::ObjectStorage;
+use tokio_util::sync::CancellationToken;
+
+pub use self::{
+    create::NewRun,
+    query::{EventSequence, LogRequest, RunDetail, RunFilter, RunPage, SequencedEvent, WaitingTaskView},
+};
+use crate::{
+    Clock, IdSource, Result, SystemClock,
+    client::LocalClient,
+    engine::Event,
+    executors::Sessions,
+    logs::Logs,
+    model::{Run, RunConfig},
+    scheduler::{DefaultScheduler, Scheduler},
+    workers,
+};
+
+/// The run engine as a service. Cloning is cheap; clones are the same service.
+///
+/// It does nothing by itself: [`RunService::run`] is the future that places tasks and tells executors, and the host
+/// decides where that runs and when it ends.
+#[derive(Clone, Debug)]
+pub struct RunService {
+    core: Arc<Core>,
+}
+
+/// What every part of the service works with.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) data: Arc<dyn DataManager>,
+    pub(crate) storage: Arc<dyn ObjectStorage>,
+    pub(crate) scheduler: Arc<dyn Scheduler>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<IdSource>,
+    pub(crate) logs: Logs,
+    pub(crate) sessions: Sessions,
+}
+
+/// Puts a [`RunService`] together.
+#[derive(Debug)]
+pub struct RunServiceBuilder {
+    data: Arc<dyn DataManager>,
+    storage: Arc<dyn ObjectStorage>,
+    scheduler: Arc<dyn Scheduler>,
+    clock: Arc<dyn Clock>,
+    ids: Arc<IdSource>,
+}
+
+impl RunServiceBuilder {
+    /// Decides what may start, and where. Default: [`DefaultScheduler`].
+    pub fn scheduler(mut self, scheduler: impl Scheduler + 'static) -> Self {
+        self.scheduler = Arc::new(scheduler);
+        self
+    }
+
+    /// Stamps what happens. Default: the machine's clock.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Makes ids. Default: seeded by the operating system.
+    pub fn ids(mut self, ids: IdSource) -> Self {
+        self.ids = Arc::new(ids);
+        self
+    }
+
+    /// The service. Nothing runs until [`RunService::run`] is polled.
+    pub fn build(self) -> RunService {
+        let Self { data, storage, scheduler, clock, ids } = self;
+        let logs = Logs::new(Arc::clone(&storage));
+        let sessions = Sessions::default();
+        RunService { core: Arc::new(Core { data, storage, scheduler, clock, ids, logs, sessions }) }
+    }
+}
+
+impl RunService {
+    /// Begins to put a service together from its data manager and the storage of logs, archives and caches.
+    pub fn builder(data: impl DataManager, storage: impl ObjectStorage) -> RunServiceBuilder {
+        RunServiceBuilder {
+            data: Arc::new(data),
+            storage: Arc::new(storage),
+            scheduler: Arc::new(DefaultScheduler::default()),
+            clock: Arc::new(SystemClock),
+            ids: Arc::new(IdSource::from_system()),
+        }
+    }
+
+    /// The service as executors of the same process see it.
+    pub fn client(&self) -> Arc<dyn RunServiceClient> {
+        Arc::new(LocalClient(Arc::clone(&self.core)))
+    }
+
+    /// Places tasks on executors, and tells executors what to do, until `shutdown`.
+    ///
+    /// # Errors
+    /// Those of the data manager that a new attempt would meet again.
+    pub async fn run(&self, shutdown: CancellationToken) -> Result<()> {
+        workers::run(Arc::clone(&self.core), shutdown).await
+    }
+
+    /// Creates a run, and starts it if nothing of its group is in the way. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`](crate::Error::BadRequest) if the tasks do not make a graph. A definition that cannot be
+    /// run for the user's fault is no error: give it [`RunConfig::setup_errors`].
+    pub async fn create(&self, new: NewRun) -> Result<Run> {
+        self.core.create(new).await
+    }
+
+    /// Asks a running run to stop; what executes is stopped, what has not started is skipped.
+    pub async fn stop(&self, run: &RunId) -> Result<Run> {
+        self.core.apply(run, Event::Stop).await
+    }
+
+    /// Cancels a run that is still queued.
+    pub async fn cancel(&self, run: &RunId) -> Result<Run> {
+        self.core.apply(run, Event::Cancel).await
+    }
+
+    /// Approves a task: as a user, whom the scheduler's policy counts, or outright.
+    pub async fn approve(&self, run: &RunId, task: &TaskName, approver: Option<&str>) -> Result<Run> {
+        let approver = approver.map(str::to_owned);
+        self.core.apply(run, Event::Approve { task: task.clone(), approver }).await
+    }
+
+    /// Changes the annotations of a task: sets the keys with a value, removes those without.
+    pub async fn annotate(
+        &self,
+        run: &RunId,
+        task: &TaskName,
+        patch: std::collections::BTreeMap<String, Option<String>>,
+    ) -> Result<Run> {
+        self.core.apply(run, Event::SetAnnotations { task: task.clone(), patch }).await
+    }
+
+    /// The definition of a run.
+    pub async fn run_config(&self, run: &RunId) -> Result<RunConfig> {
+        self.core.run_config(run).await
+    }
+
+    /// A run with its tasks, and why those wait that wait.
+    pub async fn get(&self, run: &RunId) -> Result<RunDetail> {
+        self.core.get(run).await
+    }
+
+    /// Runs, the newest first.
+    pub async fn list(&self, filter: &RunFilter) -> Result<RunPage> {
+        self.core.list(filter).await
+    }
+
+    /// Streams a log from an offset on; with [`LogRequest::follow`], until the log ends.
+    ///
+    /// A step that will never run has an empty log.
+    pub async fn log(&self, request: &LogRequest) -> Result<BoxStream<'static, Result<bytes::Bytes>>> {
+        self.core.log(request).await
+    }
+
+    /// Streams every event after a sequence, then what happens, as it happens.
+    pub fn events(&self, after: EventSequence) -> BoxStream<'static, Result<SequencedEvent>> {
+        self.core.events(after)
+    }
+
+    /// The sequence of the last thing that happened: events after it are news.
+    pub fn now(&self) -> EventSequence {
+        EventSequence::at(self.core.data.snapshot().position())
+    }
+}
+
+impl Core {
+    /// Makes one event happen to a run, with everything that follows from it.
+    pub(crate) async fn apply(&self, run: &RunId, event: Event) -> Result<Run> {
+        Ok(self.apply_at(run, event).await?.0)
+    }
+
+    /// The same, with the position of its transaction.
+    pub(crate) async fn apply_at(&self, run: &RunId, event: Event) -> Result<(Run, Position)> {
+        self.data
+            .transact(|tx| {
+                let event = &event;
+                async move { Ok::<_, crate::Error>(store::Work::new(self, tx).step(run, event).await?.run) }
+            })
+            .await
+    }
+
+    pub(crate) async fn run_config(&self, run: &RunId) -> Result<RunConfig> {
+        let at = self.data.snapshot();
+        let config = self.data.read(&at, &crate::layout::CONFIGS, run.as_str()).await?;
+        config.ok_or_else(|| crate::Error::no_run(run))
+    }
+}

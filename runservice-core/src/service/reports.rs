@@ -1,0 +1,200 @@
+//! What becomes of what an executor says: registration, acceptance, reports.
+
+use runyard_datamanager::{DataManagerExt, Tx};
+use runyard_executor_core::contract::{
+    ClientError, Command, ExecutorId, ExecutorStatus, Fence, Registration, RunId, TaskId, TaskReport,
+};
+
+use super::{Core, store::Work};
+use crate::{
+    Error, Result,
+    client::client_error,
+    engine::Event,
+    executors::task_spec,
+    layout::{ASSIGNMENTS, ASSIGNMENTS_BY_EXECUTOR, EXECUTORS},
+    rows::{AssignmentRow, ExecutorRow},
+};
+
+impl Core {
+    /// Registers an executor under a new epoch, settles what became of its assignments, and tells it the rest.
+    pub(crate) async fn register(&self, status: ExecutorStatus) -> Result<Registration> {
+        let id = status.id.clone();
+        let (epoch, _) = self
+            .data
+            .transact(|tx| {
+                let status = &status;
+                async move {
+                    let old = tx.get(&EXECUTORS, status.id.as_str()).await?;
+                    let epoch = old.map_or(0, |old| old.epoch) + 1;
+                    tx.put(&EXECUTORS, status.id.as_str(), &ExecutorRow { epoch, status: status.clone() }).await?;
+                    self.settle_lost(&tx, status).await?;
+                    Ok::<_, Error>(epoch)
+                }
+            })
+            .await?;
+        // Connected first, read after: what is assigned from now on is told by the dispatcher, what was assigned
+        // before is in the snapshot, and what is told twice does no harm.
+        let commands = self.sessions.connect(&id, epoch);
+        self.tell_assignments(&status).await?;
+        tracing::info!(executor = %id, epoch, "executor registered");
+        Ok(Registration { epoch, commands })
+    }
+
+    /// Ends the tasks that the executor had taken and does not know any more.
+    async fn settle_lost(&self, tx: &Tx, status: &ExecutorStatus) -> Result<()> {
+        for (task, row) in assignments_of(tx, &status.id).await? {
+            let held = status.held.iter().any(|held| held.task == task && held.attempt == row.attempt);
+            if row.accepted && !held {
+                let event = Event::ExecutorLost {
+                    task: row.name.clone(),
+                    attempt: row.attempt,
+                    executor: row.executor.clone(),
+                    message: format!("executor `{}` came back without its record of this task", status.name),
+                };
+                Work::new(self, tx.clone()).step(&row.run, &event).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells a newly connected executor everything that concerns it.
+    async fn tell_assignments(&self, status: &ExecutorStatus) -> Result<()> {
+        let (assigned, _) = self.data.transact(|tx| async move { assignments_of(&tx, &status.id).await }).await?;
+        for held in &status.held {
+            let known = assigned.iter().any(|(task, row)| held.task == *task && held.attempt == row.attempt);
+            if !known {
+                let (task, attempt) = (held.task.clone(), held.attempt);
+                self.sessions.tell(&status.id, Command::Forget { task, attempt });
+            }
+        }
+        for (task, row) in assigned {
+            self.tell(&task, &row).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells an executor what its assignment asks of it.
+    pub(crate) async fn tell(&self, task: &TaskId, row: &AssignmentRow) -> Result<()> {
+        if !self.sessions.is_connected(&row.executor) {
+            return Ok(());
+        }
+        if !row.accepted {
+            let (loaded, _) = self
+                .data
+                .transact(|tx| {
+                    let run = &row.run;
+                    async move { Work::new(self, tx).load(run).await }
+                })
+                .await?;
+            let (config, state) = loaded;
+            let current = state.tasks.get(&row.name).is_some_and(|task| task.attempt == row.attempt);
+            if let Some(spec) = task_spec(&config, &state, &row.name).filter(|_| current) {
+                self.sessions.tell(&row.executor, Command::Assign { task: Box::new(spec) });
+            }
+        }
+        if row.stop {
+            let (task, attempt) = (task.clone(), row.attempt);
+            self.sessions.tell(&row.executor, Command::Stop { task, attempt });
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn accept(&self, fence: &Fence) -> Result<(), ClientError> {
+        self.sessions.heard(&fence.executor, fence.epoch);
+        self.fenced(fence, "accepting a task", |name| Event::Accept {
+            task: name,
+            attempt: fence.attempt,
+            executor: fence.executor.clone(),
+        })
+        .await
+    }
+
+    pub(crate) async fn report(&self, report: TaskReport) -> Result<(), ClientError> {
+        self.sessions.heard(&report.fence.executor, report.fence.epoch);
+        self.fenced(&report.fence, "reporting a task", |_| Event::Report(report.clone())).await
+    }
+
+    /// Makes an event happen to the run of an assignment, if the fence holds when it is committed.
+    async fn fenced(
+        &self,
+        fence: &Fence,
+        doing: &'static str,
+        event: impl Fn(runyard_executor_core::contract::TaskName) -> Event + Sync,
+    ) -> Result<(), ClientError> {
+        let outcome = self
+            .data
+            .transact(|tx| {
+                let event = &event;
+                async move {
+                    let row = match check(&tx, fence).await? {
+                        Ok(row) => row,
+                        Err(reason) => return Ok(Err(reason)),
+                    };
+                    Work::new(self, tx).step(&row.run, &event(row.name)).await?;
+                    Ok::<_, Error>(Ok(()))
+                }
+            })
+            .await;
+        match outcome {
+            Ok((Ok(()), _)) => Ok(()),
+            Ok((Err(reason), _)) => Err(fenced_off(fence, reason)),
+            Err(error) => Err(client_error(doing)(error)),
+        }
+    }
+
+    /// The assignment that a fence speaks for, if it is the one that counts.
+    pub(crate) async fn fenced_assignment(&self, fence: &Fence) -> Result<AssignmentRow, ClientError> {
+        let checked = self.data.transact(|tx| async move { check(&tx, fence).await }).await;
+        match checked {
+            Ok((Ok(row), _)) => Ok(row),
+            Ok((Err(reason), _)) => Err(fenced_off(fence, reason)),
+            Err(error) => Err(client_error("looking at an assignment")(error)),
+        }
+    }
+
+    /// Whether `task` is an ancestor of the task of an assignment.
+    pub(crate) async fn is_ancestor(&self, row: &AssignmentRow, task: &TaskId) -> Result<bool> {
+        let (loaded, _) = self
+            .data
+            .transact(|tx| {
+                let run: &RunId = &row.run;
+                async move { Work::new(self, tx).load(run).await }
+            })
+            .await?;
+        let (config, state) = loaded;
+        let ancestors = config.ancestors(&row.name);
+        Ok(ancestors.into_iter().any(|name| state.tasks.get(name).is_some_and(|ancestor| ancestor.id == *task)))
+    }
+}
+
+async fn assignments_of(tx: &Tx, executor: &ExecutorId) -> Result<Vec<(TaskId, AssignmentRow)>> {
+    let mut rows = Vec::new();
+    for key in tx.find(&ASSIGNMENTS, ASSIGNMENTS_BY_EXECUTOR, executor.as_str(), usize::MAX).await? {
+        if let Some(row) = tx.get(&ASSIGNMENTS, &key).await? {
+            rows.push((TaskId::parse(String::from_utf8_lossy(&key).into_owned())?, row));
+        }
+    }
+    Ok(rows)
+}
+
+/// The assignment that a fence speaks for, or what does not match.
+async fn check(tx: &Tx, fence: &Fence) -> Result<Result<AssignmentRow, String>> {
+    let Some(row) = tx.get(&ASSIGNMENTS, fence.task.as_str()).await? else {
+        return Ok(Err("it is not scheduled".to_owned()));
+    };
+    if row.attempt != fence.attempt {
+        return Ok(Err(format!("attempt {} is the current one", row.attempt)));
+    }
+    if row.executor != fence.executor {
+        return Ok(Err(format!("it was given to executor `{}`", row.executor)));
+    }
+    let epoch = tx.get(&EXECUTORS, fence.executor.as_str()).await?.map_or(0, |executor| executor.epoch);
+    if epoch != fence.epoch {
+        return Ok(Err(format!("the executor registered again (epoch {epoch}, not {})", fence.epoch)));
+    }
+    Ok(Ok(row))
+}
+
+fn fenced_off(fence: &Fence, reason: String) -> ClientError {
+    ClientError::Fenced { task: fence.task.clone(), attempt: fence.attempt, reason }
+}

@@ -1,0 +1,131 @@
+//! Who waits for an executor, and what do the executors hold? A fold of the stream of changes; no I/O but the first read.
+
+use std::collections::BTreeMap;
+
+use runyard_datamanager::{Change, Committed, DataManager, DataManagerExt, KeyRange, Snapshot};
+use runyard_executor_core::contract::{ExecutorId, ExecutorStatus, TaskName};
+
+use crate::{
+    Result,
+    executors::Sessions,
+    layout::{ASSIGNMENTS, EXECUTORS, READY},
+    model::{GroupPath, RunConfig, RunPhase, RunState},
+    scheduler::{self, Decision, ExecutorView, Placement, Round, RunView, Scheduler, WaitingReason, WaitingTask},
+};
+
+/// What the placement of tasks is decided from.
+#[derive(Debug, Default)]
+pub(crate) struct Board {
+    /// Ready tasks, by the key of their row.
+    waiting: BTreeMap<Vec<u8>, WaitingTask>,
+    executors: BTreeMap<ExecutorId, ExecutorStatus>,
+    /// The executor of each assignment, by the key of its row.
+    assigned: BTreeMap<Vec<u8>, ExecutorId>,
+}
+
+impl Board {
+    /// Reads the board as it is at a snapshot.
+    pub(crate) async fn load(data: &dyn DataManager, at: &Snapshot) -> Result<Self> {
+        let mut board = Self::default();
+        for (key, task) in data.read_all(at, &READY, KeyRange::all()).await? {
+            board.waiting.insert(key.to_vec(), task);
+        }
+        for (_, row) in data.read_all(at, &EXECUTORS, KeyRange::all()).await? {
+            board.executors.insert(row.status.id.clone(), row.status);
+        }
+        for (key, row) in data.read_all(at, &ASSIGNMENTS, KeyRange::all()).await? {
+            board.assigned.insert(key.to_vec(), row.executor);
+        }
+        Ok(board)
+    }
+
+    /// Applies a transaction. Whether it may let a task be placed that could not be before.
+    pub(super) fn fold(&mut self, committed: &Committed) -> Result<bool> {
+        let mut news = false;
+        for change in &committed.changes {
+            news |= self.fold_one(change)?;
+        }
+        Ok(news)
+    }
+
+    fn fold_one(&mut self, change: &Change) -> Result<bool> {
+        let key = change.key.to_vec();
+        let value = change.value.as_deref();
+        if change.collection == READY.name() {
+            match value {
+                Some(value) => drop(self.waiting.insert(key, READY.decode(&change.key, value)?)),
+                None => drop(self.waiting.remove(&key)),
+            }
+            Ok(value.is_some())
+        } else if change.collection == ASSIGNMENTS.name() {
+            match value {
+                Some(value) => drop(self.assigned.insert(key, ASSIGNMENTS.decode(&change.key, value)?.executor)),
+                None => drop(self.assigned.remove(&key)),
+            }
+            Ok(value.is_none())
+        } else if change.collection == EXECUTORS.name() {
+            if let Some(value) = value {
+                let row = EXECUTORS.decode(&change.key, value)?;
+                self.executors.insert(row.status.id.clone(), row.status);
+            } else {
+                self.executors.retain(|id, _| id.as_str().as_bytes() != change.key);
+            }
+            Ok(true)
+        } else {
+            Ok(false)
+        }
+    }
+
+    /// Decides where every waiting task goes.
+    pub(super) fn round(&self, scheduler: &dyn Scheduler, sessions: &Sessions, last: Option<&GroupPath>) -> Round {
+        let waiting = self.waiting.values().cloned().collect();
+        scheduler::round(scheduler, waiting, self.executor_views(sessions), last)
+    }
+
+    /// Why the tasks of a run wait that wait for more than their own run's tasks, with a reason for each.
+    pub(crate) fn why_waiting(
+        &self,
+        scheduler: &dyn Scheduler,
+        sessions: &Sessions,
+        config: &RunConfig,
+        state: &RunState,
+    ) -> Vec<(TaskName, WaitingReason)> {
+        if state.run.phase != RunPhase::Running {
+            return Vec::new();
+        }
+        let mut reasons = Vec::new();
+        for (name, decision) in scheduler.plan(&RunView { config, state }) {
+            match decision {
+                Decision::Wait(WaitingReason::WaitingForTasks { .. }) => {}
+                Decision::Wait(reason) => reasons.push((name, reason)),
+                Decision::Start => {
+                    let waiting = WaitingTask::new(config, state, &name, 0);
+                    let placement = waiting.map(|task| scheduler.place(&task, &self.executor_views(sessions)));
+                    if let Some(Placement::Wait(reason)) = placement {
+                        reasons.push((name, reason));
+                    }
+                }
+                Decision::Approve | Decision::Skip | Decision::Cancel => {}
+            }
+        }
+        reasons
+    }
+
+    fn executor_views(&self, sessions: &Sessions) -> Vec<ExecutorView> {
+        let mut active: BTreeMap<&ExecutorId, u32> = BTreeMap::new();
+        for executor in self.assigned.values() {
+            *active.entry(executor).or_default() += 1;
+        }
+        let view = |status: &ExecutorStatus| ExecutorView {
+            id: status.id.clone(),
+            name: status.name.clone(),
+            alive: sessions.is_connected(&status.id),
+            archs: status.archs.clone(),
+            labels: status.labels.clone(),
+            allow_privileged_containers: status.allow_privileged_containers,
+            task_limit: status.task_limit,
+            active: active.get(&status.id).copied().unwrap_or(0),
+        };
+        self.executors.values().map(view).collect()
+    }
+}

@@ -1,0 +1,40 @@
+//! Who is to be told of a change? Executors of their assignments, followers of the end of a log.
+
+use futures::TryStreamExt;
+use runyard_datamanager::Change;
+use runyard_executor_core::contract::TaskId;
+
+use crate::{
+    Result,
+    layout::{self, ASSIGNMENTS, LOGS, TASKS},
+    service::Core,
+};
+
+pub(super) async fn run(core: &Core) -> Result<()> {
+    let mut changes = core.data.follow(core.data.snapshot().position());
+    while let Some(committed) = changes.try_next().await? {
+        for change in &committed.changes {
+            dispatch(core, change).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn dispatch(core: &Core, change: &Change) -> Result<()> {
+    let Some(value) = &change.value else { return Ok(()) };
+    if change.collection == ASSIGNMENTS.name() {
+        let row = ASSIGNMENTS.decode(&change.key, value)?;
+        let task = TaskId::parse(String::from_utf8_lossy(&change.key).into_owned())?;
+        core.tell(&task, &row).await?;
+    } else if change.collection == LOGS.name() {
+        if let Some(id) = layout::log_of_key(&change.key) {
+            core.logs.close(&id);
+        }
+    } else if change.collection == TASKS.name() {
+        let task = TASKS.decode(&change.key, value)?;
+        if task.status.is_final() {
+            core.logs.close_task(&task.id);
+        }
+    }
+    Ok(())
+}
