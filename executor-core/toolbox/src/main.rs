@@ -1,1 +1,2 @@
+//! The program `runyard-toolbox`.
 fn main() {}
