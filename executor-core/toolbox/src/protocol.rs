@@ -16,7 +16,7 @@
 //!   the command blocks.
 //! - `Stop` ends the step: SIGTERM to its process group, SIGKILL to the whole tree after the grace period.
 //! - Every frame of a client counts as a touch.
-//! - The end of the connection without `Exit` means that the supervisor left: the step directory has the rest.
+//! - The end of the connection without `Exit` means that the supervisor left: [`StepDir`](crate::StepDir) has the rest.
 //!
 //! A [`Decoder`] is fed with whatever a read returned, so blocking and async clients share it. It never panics, and
 //! holds at most one frame more than it was fed.
