@@ -5,6 +5,7 @@ mod client;
 mod configdata;
 mod git;
 mod ids;
+mod local;
 mod server;
 #[cfg(test)]
 mod testing;
@@ -15,6 +16,8 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    // The same binary supervises the steps that it runs.
+    runyard_executor_core::run_toolbox_if_invoked();
     let cli = cli::Cli::parse();
     let level = if cli.is_service() { "info" } else { "off" };
     let filter = EnvFilter::try_from_env("RUNYARD_LOG").unwrap_or_else(|_| EnvFilter::new(level));

@@ -1,6 +1,7 @@
 //! What can be typed after `runyard`?
 
 mod project;
+mod run;
 mod serve;
 
 use std::{path::Path, process::ExitCode};
@@ -22,6 +23,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a repository's definition here and now
+    Run(run::RunArgs),
     /// Run the server, with everything in one process
     Serve(serve::ServeArgs),
     /// Create and list projects
@@ -59,6 +62,7 @@ impl Cli {
     pub(crate) async fn run(self) -> ExitCode {
         let json = self.json;
         let done = match self.command {
+            Command::Run(args) => return run::run(args, json).await,
             Command::Serve(args) => serve::run(args).await,
             Command::Project(command) => project::run(command, json).await,
             Command::Version => {

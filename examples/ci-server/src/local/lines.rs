@@ -65,9 +65,8 @@ pub(super) struct Sanitiser {
 impl Sanitiser {
     /// The line with its colours.
     pub(super) fn coloured(&mut self, line: &[u8]) -> String {
-        let began_with = self.style.len();
         let mut clean = self.style.clone();
-        let mut has_colours = began_with > 0;
+        let mut has_colours = !clean.is_empty();
         for piece in Pieces::new(&String::from_utf8_lossy(line)) {
             match piece {
                 Piece::Text(char) => clean.push(char),

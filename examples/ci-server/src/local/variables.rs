@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use runyard_executor_core::contract::Value;
-use runyard_runconfig::{Node, NodeKind, ScalarKind, parse_tree};
+use runyard_runconfig::{Node, NodeKind, parse_tree};
 
 /// Reads all variables; `read` reads a file.
 ///
@@ -44,8 +44,8 @@ fn parse_map(file: &str, text: &str) -> Result<BTreeMap<String, String>, String>
     };
     let mut map = BTreeMap::new();
     for (key, node) in entries {
-        map.insert(key.name.clone(), plain(node).ok_or_else(|| {
-            format!("{file}:{}: the value of `{}` is neither a text, a number nor a boolean", node.position, key.name)
+        map.insert(key.text.clone(), plain(node).ok_or_else(|| {
+            format!("{file}:{}: the value of `{}` is neither a text, a number nor a boolean", node.position, key.text)
         })?);
     }
     Ok(map)
@@ -53,8 +53,8 @@ fn parse_map(file: &str, text: &str) -> Result<BTreeMap<String, String>, String>
 
 fn plain(node: &Node) -> Option<String> {
     match &node.kind {
-        NodeKind::Scalar(scalar) if scalar.kind != ScalarKind::Null => Some(scalar.text.clone()),
-        _ => None,
+        NodeKind::Scalar(scalar) => Some(scalar.text.clone()),
+        NodeKind::Null | NodeKind::List(_) | NodeKind::Map(_) => None,
     }
 }
 

@@ -52,8 +52,8 @@ impl Fixture {
     }
 
     async fn take(&self, below: &str) -> Snapshot {
-        let snapshot = take(&self.repo().join(below), &self.dir.path().join("bare.git"), &RefChoice::Current);
-        snapshot.await.unwrap()
+        let (dir, into) = (self.repo().join(below), self.dir.path().join("bare.git"));
+        take(&dir, &into, &RefChoice::Current).await.unwrap()
     }
 
     /// What a clone gets, as a directory.
