@@ -42,7 +42,7 @@ impl Printer {
             return Self::Lines(Text::default());
         }
         let has_colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self::Terminal(Text { has_colours, ..Text::default() }, Drawn::default())
+        Self::Terminal(Text::new(has_colours), Drawn::default())
     }
 
     /// How it wants the lines of logs.

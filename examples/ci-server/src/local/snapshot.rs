@@ -99,7 +99,10 @@ pub(crate) async fn take(dir: &Path, into: &Path, chosen: &RefChoice) -> Result<
     check_ref(dir, &reference).await?;
     let bare = make_bare(&source, into).await?;
     let tree = write_tree(&source, into).await.map_err(|error| match error {
-        SnapshotError::Git(GitError::Failed { message, .. }) if message.contains("prefix") => {
+        // Either there is nothing at the prefix, or git refuses to add it.
+        SnapshotError::Git(GitError::Failed { message, .. })
+            if message.contains("not found") || message.contains("are ignored") =>
+        {
             SnapshotError::Ignored(dir.to_owned())
         }
         other => other,

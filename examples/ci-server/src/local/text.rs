@@ -25,6 +25,10 @@ pub(super) struct Text {
 }
 
 impl Text {
+    pub(super) fn new(has_colours: bool) -> Self {
+        Self { has_colours, ..Self::default() }
+    }
+
     /// The lines of a message, each with its line break.
     pub(super) fn render(&mut self, message: Message, now: Instant) -> String {
         let mut lines = Vec::new();
