@@ -106,11 +106,9 @@ impl Hand {
     }
 
     async fn assigned(&mut self) -> TaskSpec {
-        loop {
-            match self.command().await {
-                Command::Assign { task } => return *task,
-                other => panic!("expected an assignment, was told {other:?}"),
-            }
+        match self.command().await {
+            Command::Assign { task } => *task,
+            other => panic!("expected an assignment, was told {other:?}"),
         }
     }
 
@@ -123,7 +121,12 @@ impl Hand {
         self.client.accept(&self.fence(spec)).await.expect("accepted");
     }
 
-    async fn report(&mut self, spec: &TaskSpec, state: AttemptState, steps: Vec<StepReport>) -> Result<(), ClientError> {
+    async fn report(
+        &mut self,
+        spec: &TaskSpec,
+        state: AttemptState,
+        steps: Vec<StepReport>,
+    ) -> Result<(), ClientError> {
         self.sequence += 1;
         let setup = StepReport { status: StepStatus::Success, exit_code: None, log: Some(end(0)) };
         let report = TaskReport { fence: self.fence(spec), sequence: self.sequence, state, setup, steps };
@@ -164,7 +167,8 @@ fn config(tasks: &[&str]) -> RunConfig {
     for task in tasks {
         let (task, parents) = task.split_once(": ").unwrap_or((task, ""));
         let depends = parents.split_whitespace().map(|parent| (name(parent), [Condition::Success].into())).collect();
-        let steps = Steps(vec![Step::Run(RunStep { name: "step".into(), command: "true".into(), ..Default::default() })]);
+        let steps =
+            Steps(vec![Step::Run(RunStep { name: "step".into(), command: "true".into(), ..Default::default() })]);
         config.tasks.insert(name(task), TaskConfig { depends, steps, ..Default::default() });
     }
     config
@@ -375,7 +379,10 @@ async fn a_task_that_its_executor_does_not_know_any_more_is_lost_and_keeps_its_l
     assert_eq!(hand.command().await, Command::Forget { task: unknown.task, attempt: 1 });
     let detail = yard.finished(&run).await;
     let task = &detail.tasks[&name("a")];
-    assert_eq!((task.status, task.failure.as_ref().map(|failure| failure.class)), (TaskStatus::Failed, Some(FailureClass::Lost)));
+    assert_eq!(
+        (task.status, task.failure.as_ref().map(|failure| failure.class)),
+        (TaskStatus::Failed, Some(FailureClass::Lost))
+    );
     assert_eq!(text(yard.runs.log(&yard.log(&run, "a", StepRef::Step(0))).await.expect("sealed")).await, "so far\n");
 }
 
