@@ -107,7 +107,8 @@ impl Committer {
                 }
                 Outcome::Foreign(found) => match self.apply_foreign(*found) {
                     Ok(()) => {
-                        candidates = plan.accepted;
+                        // Whoever was told that the outcome is unknown has gone on: it is known now, and negative.
+                        candidates = plan.accepted.into_iter().filter(|pending| pending.reply.is_waiting()).collect();
                         let bytes = candidates.iter().map(Pending::framed_bytes).sum();
                         candidates.extend(self.queue.take(TRANSACTION_BYTES_MAX.saturating_sub(bytes)));
                         continue;
