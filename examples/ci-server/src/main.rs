@@ -1,1 +1,29 @@
-fn main() {}
+//! The Runyard reference server and its command line, in one binary.
+
+mod cli;
+mod client;
+mod configdata;
+mod git;
+mod ids;
+mod server;
+#[cfg(test)]
+mod testing;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let level = if cli.is_service() { "info" } else { "off" };
+    let filter = EnvFilter::try_from_env("RUNYARD_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(cli.run()),
+        Err(error) => {
+            eprintln!("error: the program cannot start its threads: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What is in the data directory, and who uses it?
+
+use std::{
+    fs::File,
+    io::{Read, Seek, Write},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// A data directory that this process alone uses, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    root: PathBuf,
+    _lock: File,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// It is another process's.
+    #[error("data directory `{directory}` is in use by process {owner}: stop that one, or give another directory with --data")]
+    InUse {
+        /// The directory.
+        directory: PathBuf,
+        /// The process id, or "unknown".
+        owner: String,
+    },
+    /// It cannot be made or written.
+    #[error("data directory `{directory}` cannot be used: check that this user may write there, and that the disk is not full")]
+    Io {
+        /// The directory.
+        directory: PathBuf,
+        source: std::io::Error,
+    },
+}
+
+impl DataDir {
+    /// Makes the directory if it does not exist, and takes it.
+    pub(crate) fn open(root: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::Io { directory: root.to_owned(), source };
+        std::fs::create_dir_all(root).map_err(failed)?;
+        // Absolute, as programs with other working directories are handed paths of it.
+        let root = std::fs::canonicalize(root).map_err(failed)?;
+        let mut options = std::fs::OpenOptions::new();
+        let mut lock =
+            options.read(true).write(true).create(true).truncate(false).open(root.join("lock")).map_err(failed)?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut owner = String::new();
+                let _ = lock.read_to_string(&mut owner);
+                let owner = owner.trim().parse::<u32>().map_or("unknown".to_owned(), |pid| pid.to_string());
+                return Err(Error::InUse { directory: root, owner });
+            }
+            Err(error) => return Err(failed(error.into())),
+        }
+        // For the message that the next one reads; the lock itself is the kernel's.
+        let write_owner = |mut lock: &File| {
+            lock.set_len(0)?;
+            lock.rewind()?;
+            writeln!(lock, "{}", std::process::id())
+        };
+        write_owner(&lock).map_err(failed)?;
+        Ok(Self { root, _lock: lock })
+    }
+
+    /// The root of the object storage.
+    pub(crate) fn objects(&self) -> PathBuf {
+        self.root.join("objects")
+    }
+
+    /// The repositories.
+    pub(crate) fn git_cache(&self) -> PathBuf {
+        self.root.join("cache/git")
+    }
+
+    /// The file of the first token.
+    pub(crate) fn admin_token(&self) -> PathBuf {
+        self.root.join("admin-token")
+    }
+
+    /// The directory itself.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_has_one_user_at_a_time_and_the_refusal_names_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path().join("data");
+        let held = DataDir::open(&root).expect("free");
+        let refused = DataDir::open(&root).expect_err("in use").to_string();
+        assert!(refused.contains(&std::process::id().to_string()), "{refused}");
+        drop(held);
+        DataDir::open(&root).expect("free again");
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_named() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let error = DataDir::open(&file.path().join("data")).expect_err("below a file");
+        assert!(error.to_string().contains(&file.path().display().to_string()), "{error}");
+    }
+}

@@ -1,0 +1,114 @@
+//! From a definition and a commit to the runs that are created.
+
+mod context;
+mod environment;
+mod task;
+
+use runyard_runservice_core::model::{GroupPath, RunConfig};
+
+pub use context::CompileContext;
+
+use crate::{
+    Diagnostic, Severity,
+    definition::{Definition, RunDefinition},
+    variables::Variables,
+    when::when_matches,
+};
+
+/// The runs of one commit.
+#[derive(Clone, Debug, Default)]
+pub struct Compiled {
+    /// The runs whose `when` matches, in the order of the definition. Levels are set.
+    pub runs: Vec<RunConfig>,
+    /// What a user should know, over all runs; each run holds its own in [`RunConfig::warnings`] too.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// The beginning of the annotations that say who may approve a task; the name of the task follows. The value is a
+/// JSON list of the users that the definition names.
+pub const APPROVERS_ANNOTATION: &str = "approvers/";
+
+/// Compiles a definition for one commit.
+///
+/// A run whose `when` does not match is left out; a task whose `when` does not match is born skipped. The caller adds
+/// `AGOLA_RUN_COUNTER` and `RUNYARD_RUN_COUNTER` to [`RunConfig::static_environment`] once the run has its number.
+///
+/// # Errors
+/// All that is wrong with the graphs of tasks and with the groups. A definition that was parsed has a sound graph.
+pub fn compile(definition: &Definition, context: &CompileContext) -> Result<Compiled, Vec<Diagnostic>> {
+    let mut compiled = Compiled::default();
+    let mut errors = Vec::new();
+    for (index, run) in definition.runs.iter().enumerate() {
+        if !when_matches(run.when.as_ref(), &context.names()) {
+            continue;
+        }
+        let remark = |severity, message: &str| Diagnostic {
+            severity,
+            file: definition.file.clone(),
+            position: run.position,
+            path: format!("runs[{index}]"),
+            message: message.to_owned(),
+            hint: None,
+        };
+        match compile_run(definition, run, context) {
+            Ok(config) => {
+                compiled.warnings.extend(config.warnings.iter().map(|warning| remark(Severity::Warning, warning)));
+                compiled.runs.push(config);
+            }
+            Err(messages) => errors.extend(messages.iter().map(|message| remark(Severity::Error, message))),
+        }
+    }
+    if errors.is_empty() { Ok(compiled) } else { Err(errors) }
+}
+
+fn compile_run(
+    definition: &Definition,
+    run: &RunDefinition,
+    context: &CompileContext,
+) -> Result<RunConfig, Vec<String>> {
+    let mut config = RunConfig::new(&run.name, context.group.clone());
+    config.cache_group = run.cache_group.clone();
+    if let Some(concurrency) = &run.concurrency {
+        config.concurrency = concurrency.policy;
+        if let Some(name) = &concurrency.group {
+            // Below the project, so that no definition reaches into another one's groups.
+            config.group = context.group.root().child("concurrency", name).map_err(|error| vec![error.to_string()])?;
+        }
+    }
+    config.static_environment = environment::static_environment(context);
+    let mut variables = Variables::new(&context.variables);
+    for task in &run.tasks {
+        // What a skipped task lacks is not worth a warning.
+        let warned = variables.warnings.len();
+        let compiled = task::task(definition, run, task, context, &mut variables);
+        if compiled.skip {
+            variables.warnings.truncate(warned);
+        }
+        if let Some(approval) = task.approval.as_ref().filter(|approval| !approval.approvers.is_empty()) {
+            let approvers = serde_json::json!(approval.approvers).to_string();
+            config.annotations.insert(format!("{APPROVERS_ANNOTATION}{}", task.name), approvers);
+        }
+        config.tasks.insert(task.name.clone(), compiled);
+    }
+    for warning in variables.warnings {
+        // A registry's credentials are the same for all tasks of a run.
+        if !config.warnings.contains(&warning) {
+            config.warnings.push(warning);
+        }
+    }
+    let errors = config.check();
+    if errors.is_empty() { Ok(config) } else { Err(errors) }
+}
+
+/// The run that shows why there is no other: it is created in phase `setuperror`.
+pub fn setup_error_run(name: &str, group: GroupPath, diagnostics: &[Diagnostic]) -> RunConfig {
+    let mut config = RunConfig::new(name, group);
+    let (errors, warnings) = diagnostics.iter().partition::<Vec<_>, _>(|diagnostic| diagnostic.is_error());
+    config.setup_errors = errors.iter().map(ToString::to_string).collect();
+    config.warnings = warnings.iter().map(ToString::to_string).collect();
+    if config.setup_errors.is_empty() {
+        // Without an error it would be a run that succeeds at once.
+        config.setup_errors.push("the definition cannot be used, for a reason that was not given".to_owned());
+    }
+    config
+}

@@ -1,0 +1,137 @@
+//! From a tree to a typed definition, with every error that there is, at once.
+//!
+//! Whatever cannot be read is reported and left out, and reading goes on beside it.
+
+mod auth;
+mod depends;
+mod extra;
+mod fields;
+mod run;
+mod runtime;
+mod scalar;
+mod step;
+mod task;
+mod when;
+
+use std::fmt;
+
+use crate::{
+    Diagnostic, Severity,
+    definition::{Definition, Version},
+    discover::Format,
+    node::{Node, Position},
+    yaml,
+};
+
+/// What became of a definition.
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// The definition; absent if there is an error.
+    pub definition: Option<Definition>,
+    /// All errors and warnings, in the order of the file.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Parsed {
+    fn failed(diagnostic: Diagnostic) -> Self {
+        Self { definition: None, diagnostics: vec![diagnostic] }
+    }
+
+    /// The definition with the warnings, or all diagnostics if one of them is an error.
+    ///
+    /// # Errors
+    /// The diagnostics, as [`setup_error_run`](crate::setup_error_run) takes them.
+    pub fn into_result(self) -> Result<(Definition, Vec<Diagnostic>), Vec<Diagnostic>> {
+        match self.definition {
+            Some(definition) => Ok((definition, self.diagnostics)),
+            None => Err(self.diagnostics),
+        }
+    }
+}
+
+/// Reads a definition. `file` is what diagnostics call it.
+///
+/// Starlark and Jsonnet have to be evaluated first; hand the result to [`parse_node`].
+pub fn parse(file: &str, format: Format, text: &str) -> Parsed {
+    match format {
+        Format::Yaml | Format::Json => match yaml::parse_tree(file, text) {
+            Ok(root) => parse_node(file, &root),
+            Err(diagnostic) => Parsed::failed(diagnostic),
+        },
+        Format::Starlark | Format::Jsonnet => Parsed::failed(
+            Diagnostic::file_error(file, Position::default(), "this language cannot be evaluated here")
+                .hint("write the definition as `config.yml` or `config.json`"),
+        ),
+    }
+}
+
+/// Reads a definition from a tree, whichever language made it.
+pub fn parse_node(file: &str, root: &Node) -> Parsed {
+    let mut reader = Reader { file, version: Version::V0, diagnostics: Vec::new() };
+    let definition = run::definition(&mut reader, &At { node: root, path: String::new() });
+    let mut diagnostics = reader.diagnostics;
+    // Aliases make one broken place be seen several times, with another path each.
+    diagnostics.sort_by(|a, b| a.position.cmp(&b.position));
+    diagnostics.dedup();
+    let definition = definition.filter(|_| !diagnostics.iter().any(Diagnostic::is_error));
+    Parsed { definition, diagnostics }
+}
+
+/// A node and the path that leads to it.
+#[derive(Clone, Debug)]
+struct At<'n> {
+    node: &'n Node,
+    path: String,
+}
+
+impl<'n> At<'n> {
+    fn key(&self, key: &str, node: &'n Node) -> Self {
+        let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
+        Self { node, path }
+    }
+
+    fn index(&self, index: usize, node: &'n Node) -> Self {
+        Self { node, path: format!("{}[{index}]", self.path) }
+    }
+}
+
+/// Reads nodes and collects what is wrong with them.
+#[derive(Debug)]
+struct Reader<'f> {
+    file: &'f str,
+    version: Version,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    fn v1(&self) -> bool {
+        self.version == Version::V1
+    }
+
+    fn report(&mut self, severity: Severity, position: Position, path: &str, message: String, hint: &str) {
+        self.diagnostics.push(Diagnostic {
+            severity,
+            file: self.file.to_owned(),
+            position,
+            path: path.to_owned(),
+            message,
+            hint: (!hint.is_empty()).then(|| hint.to_owned()),
+        });
+    }
+
+    /// Reports an error; an empty hint is none.
+    fn error(&mut self, at: &At<'_>, message: impl fmt::Display, hint: &str) {
+        self.report(Severity::Error, at.node.position, &at.path, message.to_string(), hint);
+    }
+
+    /// Reports a warning; an empty hint is none.
+    fn warning(&mut self, at: &At<'_>, message: impl fmt::Display, hint: &str) {
+        self.report(Severity::Warning, at.node.position, &at.path, message.to_string(), hint);
+    }
+
+    /// Reports what was tolerated in `v0`: a warning there, an error in `v1`.
+    fn lapse(&mut self, position: Position, path: &str, message: String, hint: &str) {
+        let severity = if self.v1() { Severity::Error } else { Severity::Warning };
+        self.report(severity, position, path, message, hint);
+    }
+}

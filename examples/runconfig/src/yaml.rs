@@ -1,0 +1,194 @@
+//! YAML and JSON text into a tree with positions.
+//!
+//! One parser for both: JSON is a subset. Anchors and merge keys are resolved here; budgets bound what they may grow
+//! to, so that a small file cannot become a large tree.
+
+use serde::{Deserialize, Deserializer, de};
+use serde_saphyr::{DuplicateKeyPolicy, Location, Spanned};
+
+use crate::{
+    Diagnostic,
+    node::{Key, Node, NodeKind, Position, Scalar, ScalarKind},
+};
+
+/// The largest definition, in bytes.
+pub const INPUT_BYTES_MAX: usize = 1024 * 1024;
+
+/// The deepest nesting of lists and maps.
+pub const DEPTH_MAX: usize = 24;
+
+/// The most nodes of a tree, after aliases are replaced by what they stand for.
+const NODES_MAX: usize = 100_000;
+
+/// Reads YAML or JSON.
+///
+/// # Errors
+/// One diagnostic: a YAML parser cannot go on behind a broken place.
+pub fn parse_tree(file: &str, text: &str) -> Result<Node, Diagnostic> {
+    if text.len() > INPUT_BYTES_MAX {
+        let message = format!("the definition has {} bytes, and {INPUT_BYTES_MAX} are the most", text.len());
+        return Err(Diagnostic::file_error(file, Position::default(), message));
+    }
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_depth: DEPTH_MAX,
+            max_nodes: NODES_MAX,
+            max_events: 4 * NODES_MAX,
+            max_documents: 1,
+            max_recorded_anchor_events: 4 * NODES_MAX,
+            max_recorded_anchor_bytes: 8 * INPUT_BYTES_MAX,
+            max_total_scalar_bytes: 8 * INPUT_BYTES_MAX,
+            // One anchor that many tasks share is what anchors are for; the replay limits bound the bombs.
+            enforce_alias_anchor_ratio: false,
+        },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 4 * NODES_MAX },
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        strict_booleans: true,
+        non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::AsString,
+        ignore_binary_tag_for_string: true,
+        with_snippet: false,
+    };
+    let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let error = error.without_snippet();
+        let location = error.location().map(position).unwrap_or_default();
+        Diagnostic::file_error(file, location, format!("cannot be read as YAML or JSON: {error}"))
+    })?;
+    node(text, raw).map_err(|(position, message)| Diagnostic::file_error(file, position, message))
+}
+
+/// What the format takes a value for, before the source text is at hand.
+enum Raw {
+    Null,
+    /// A boolean or a number: the kind, and a spelling for when the source has none.
+    Typed(ScalarKind, String),
+    Text(String),
+    List(Vec<Spanned<Raw>>),
+    Map(Vec<(Spanned<Raw>, Spanned<Raw>)>),
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RawVisitor)
+    }
+}
+
+struct RawVisitor;
+
+impl<'de> de::Visitor<'de> for RawVisitor {
+    type Value = Raw;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
+        Ok(Raw::Typed(ScalarKind::Bool, value.to_string()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Raw, E> {
+        Ok(Raw::Typed(ScalarKind::Number, value.to_string()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Raw, E> {
+        Ok(Raw::Typed(ScalarKind::Number, value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Raw, E> {
+        Ok(Raw::Typed(ScalarKind::Number, value.to_string()))
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Raw, E> {
+        Ok(Raw::Typed(ScalarKind::Number, value.to_string()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
+        Ok(Raw::Typed(ScalarKind::Number, value.to_string()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
+        Ok(Raw::Text(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Raw, E> {
+        Ok(Raw::Text(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Raw, D::Error> {
+        Raw::deserialize(deserializer)
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut access: A) -> Result<Raw, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            items.push(item);
+        }
+        Ok(Raw::List(items))
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut access: A) -> Result<Raw, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = access.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Raw::Map(entries))
+    }
+}
+
+fn position(location: Location) -> Position {
+    let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    Position { line: number(location.line()), column: number(location.column()) }
+}
+
+fn node(source: &str, raw: Spanned<Raw>) -> Result<Node, (Position, String)> {
+    // Behind an alias, `defined` is where the text stands: that is what has to be mended.
+    let at = position(raw.defined);
+    let kind = match raw.value {
+        Raw::Null => NodeKind::Null,
+        Raw::Typed(kind, spelling) => {
+            NodeKind::Scalar(Scalar { text: plain_text(source, raw.defined).unwrap_or(spelling), kind })
+        }
+        Raw::Text(text) => {
+            let quoted = slice(source, raw.defined).is_none_or(|slice| slice.starts_with(['"', '\'']));
+            NodeKind::Scalar(Scalar { text, kind: if quoted { ScalarKind::Quoted } else { ScalarKind::Plain } })
+        }
+        Raw::List(items) => NodeKind::List(items.into_iter().map(|item| node(source, item)).collect::<Result<_, _>>()?),
+        Raw::Map(entries) => {
+            let entries = entries.into_iter().map(|(key, value)| Ok((key_of(source, key)?, node(source, value)?)));
+            NodeKind::Map(entries.collect::<Result<_, _>>()?)
+        }
+    };
+    Ok(Node { position: at, kind })
+}
+
+fn key_of(source: &str, raw: Spanned<Raw>) -> Result<Key, (Position, String)> {
+    let node = node(source, raw)?;
+    match node.kind {
+        NodeKind::Scalar(scalar) => Ok(Key { position: node.position, text: scalar.text }),
+        _ => Err((node.position, format!("a key must be a string, and this is {}", node.describe()))),
+    }
+}
+
+fn slice(source: &str, location: Location) -> Option<&str> {
+    let span = location.span();
+    let start = usize::try_from(span.byte_offset()?).ok()?;
+    let end = start.checked_add(usize::try_from(span.byte_len()?).ok()?)?;
+    source.get(start..end)
+}
+
+/// The text of a number or boolean as it is written: `1.10`, not `1.1`.
+fn plain_text(source: &str, location: Location) -> Option<String> {
+    let text = slice(source, location)?.trim();
+    let plain = |char: char| char.is_ascii_alphanumeric() || matches!(char, '+' | '-' | '.' | '_' | ':');
+    (!text.is_empty() && text.chars().all(plain)).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn tree(text: &str) -> Node {
+    parse_tree("t.yml", text).expect("reads")
+}
+
+/// The tree in a short notation: `key@line:column=text/kind`.
+fn show(node: &Node) -> String {
+    match &node.kind {
+        NodeKind::Null => format!("null@{}", node.position),
+        NodeKind::Scalar(scalar) => format!("{}/{:?}@{}", scalar.text, scalar.kind, node.position),
+        NodeKind::List(items) => format!("[{}]", items.iter().map(show).collect::<Vec<_>>().join(", ")),
+        NodeKind::Map(entries) => {
+            let entries = entries.iter().map(|(key, value)| format!("{}@{}={}", key.text, key.position, show(value)));
+            format!("{{{}}}", entries.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+#[test]
+fn scalars_keep_their_text_and_their_place() {
+    let text = "a: 1.10\nb: yes\nc: 'yes'\nd: true\ne: 007\nf:\ng: [x, 0x1F, ~]\nh: |\n  one\n  two\n1: 1_000\n";
+    assert_eq!(
+        show(&tree(text)),
+        "{a@1:1=1.10/Number@1:4, b@2:1=yes/Plain@2:4, c@3:1=yes/Quoted@3:4, d@4:1=true/Bool@4:4, \
+         e@5:1=007/Number@5:4, f@6:1=null@6:2, g@7:1=[x/Plain@7:5, 0x1F/Number@7:8, null@7:14], \
+         h@8:1=one\ntwo\n/Plain@9:3, 1@11:1=1_000/Number@11:4}"
+    );
+}
+
+#[test]
+fn anchors_and_merge_keys_point_to_where_the_text_stands() {
+    let text = "base: &base\n  a: 1\n  b: 2\none:\n  <<: *base\n  b: 3.0\ntwo: *base\nthree:\n  <<: [*base, {c: 5}]\n";
+    assert_eq!(
+        show(&tree(text)),
+        "{base@1:1={a@2:3=1/Number@2:6, b@3:3=2/Number@3:6}, \
+         one@4:1={b@6:3=3.0/Number@6:6, a@2:3=1/Number@2:6}, \
+         two@7:1={a@2:3=1/Number@2:6, b@3:3=2/Number@3:6}, \
+         three@8:1={a@2:3=1/Number@2:6, b@3:3=2/Number@3:6, c@9:16=5/Number@9:19}}"
+    );
+}
+
+#[test]
+fn duplicate_keys_arrive_both() {
+    assert_eq!(show(&tree("a: 1\na: 2\n")), "{a@1:1=1/Number@1:4, a@2:1=2/Number@2:4}");
+}
+
+#[test]
+fn json_goes_through_the_same_parser() {
+    let json = "{\n\t\"a\": [1, true, null, \"x\\u00e9\\n\"],\n\t\"b\": {\"c\":1}\n}";
+    let expected = "{a@2:2=[1/Number@2:8, true/Bool@2:11, null@2:17, xé\n/Quoted@2:23], b@3:2={c@3:8=1/Number@3:12}}";
+    assert_eq!(show(&tree(json)), expected);
+}
+
+#[test]
+fn a_broken_file_says_where() {
+    let error = parse_tree("t.yml", "a: 1\nb: [1, 2\nc: 3\n").expect_err("broken").to_string();
+    assert!(error.starts_with("t.yml:3:"), "{error}");
+    let error = parse_tree("t.yml", "a: *missing\n").expect_err("broken").to_string();
+    assert!(error.starts_with("t.yml:1:"), "{error}");
+    let error = parse_tree("t.yml", "[a]: 1\n").expect_err("a list as key").to_string();
+    assert_eq!(error, "t.yml:1:1: error: a key must be a string, and this is a list");
+}
+
+#[test]
+fn oversized_deep_and_explosive_files_are_refused() {
+    let large = format!("a: {}", "x".repeat(INPUT_BYTES_MAX));
+    let error = parse_tree("t.yml", &large).expect_err("too large").to_string();
+    assert!(error.contains("1048576 are the most"), "{error}");
+
+    parse_tree("t.yml", &format!("{}{}", "[".repeat(DEPTH_MAX), "]".repeat(DEPTH_MAX))).expect("as deep as allowed");
+    for deep in [
+        "[".repeat(500_000),
+        format!("{}{}", "[".repeat(DEPTH_MAX + 1), "]".repeat(DEPTH_MAX + 1)),
+        "- ".repeat(100_000),
+    ] {
+        parse_tree("t.yml", &deep).expect_err("too deep");
+    }
+
+    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..10 {
+        let below = vec![format!("*a{}", level - 1); 10].join(", ");
+        bomb.push_str(&format!("a{level}: &a{level} [{below}]\n"));
+    }
+    parse_tree("t.yml", &bomb).expect_err("a bomb");
+}
+
+#[test]
+fn one_anchor_may_be_used_by_many() {
+    let mut text = "base: &base {image: x}\n".to_owned();
+    for index in 0..500 {
+        text.push_str(&format!("k{index}: *base\n"));
+    }
+    tree(&text);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn no_text_makes_the_parser_panic(text in r#"([ \t\n:\-\[\]{}&*!|>'"%@`,?#<a-c0-9éü\r\u{0}]|<<|---|\.\.\.){0,80}"#) {
+        let _ = parse_tree("t.yml", &text);
+    }
+
+    #[test]
+    fn a_string_survives_json(text in any::<String>()) {
+        let json = serde_json::to_string(&serde_json::json!({ "k": text })).expect("encodes");
+        let NodeKind::Map(entries) = tree(&json).kind else { panic!("a map") };
+        let NodeKind::Scalar(scalar) = &entries[0].1.kind else { panic!("a scalar") };
+        prop_assert_eq!(&scalar.text, &text);
+        prop_assert_eq!(scalar.kind, ScalarKind::Quoted);
+    }
+}

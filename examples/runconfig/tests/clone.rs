@@ -1,0 +1,304 @@
+//! The clone step against real repositories.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use runyard_runconfig::{clone_step, definition::CloneOptions};
+use tempfile::TempDir;
+
+/// A repository with a history, and a directory to clone into.
+///
+/// ```text
+/// main:   first - second (tag v1) - third
+/// side:   first - side
+/// gone:   a commit that no reference reaches
+/// pull:   refs/pull/1/head
+/// ```
+struct World {
+    dir: TempDir,
+    first: String,
+    second: String,
+    third: String,
+    side: String,
+    gone: String,
+    pull: String,
+}
+
+fn git(dir: &Path, args: &[&str]) -> String {
+    let output = base(Command::new("git")).current_dir(dir).args(args).output().expect("git starts");
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text").trim().to_owned()
+}
+
+/// Without anything of the machine's configuration.
+fn base(mut command: Command) -> Command {
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_SSH", "GIT_SSH_COMMAND"] {
+        command.env_remove(name);
+    }
+    command
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_AUTHOR_NAME", "a")
+        .env("GIT_AUTHOR_EMAIL", "a@example.org")
+        .env("GIT_COMMITTER_NAME", "a")
+        .env("GIT_COMMITTER_EMAIL", "a@example.org");
+    command
+}
+
+fn commit(repository: &Path, file: &str, content: &str) -> String {
+    fs::write(repository.join(file), content).expect("writes");
+    git(repository, &["add", "."]);
+    git(repository, &["commit", "--quiet", "-m", content]);
+    git(repository, &["rev-parse", "HEAD"])
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let origin = dir.path().join("origin");
+        fs::create_dir(&origin).expect("creates");
+        git(&origin, &["init", "--quiet", "--initial-branch=main", "."]);
+        let first = commit(&origin, "file", "first");
+        let second = commit(&origin, "file", "second");
+        git(&origin, &["tag", "-a", "-m", "a tag", "v1"]);
+        let third = commit(&origin, "file", "third");
+        git(&origin, &["checkout", "--quiet", "--detach", &first]);
+        let gone = commit(&origin, "file", "gone");
+        git(&origin, &["checkout", "--quiet", "--detach", &first]);
+        let pull = commit(&origin, "file", "pull");
+        git(&origin, &["update-ref", "refs/pull/1/head", &pull]);
+        git(&origin, &["checkout", "--quiet", "-b", "side", &first]);
+        let side = commit(&origin, "file", "side");
+        git(&origin, &["checkout", "--quiet", "main"]);
+        fs::create_dir(dir.path().join("work")).expect("creates");
+        fs::create_dir(dir.path().join("home")).expect("creates");
+        Self { dir, first, second, third, side, gone, pull }
+    }
+
+    fn origin(&self) -> PathBuf {
+        self.dir.path().join("origin")
+    }
+
+    fn work(&self) -> PathBuf {
+        self.dir.path().join("work")
+    }
+
+    fn run(&self, options: CloneOptions, environment: &[(&str, &str)]) -> Output {
+        let step = clone_step("clone".into(), &options);
+        let script = self.dir.path().join("script");
+        fs::write(&script, step.command).expect("writes");
+        let shell = step.shell.expect("the script brings its shell");
+        let mut words = shell.split(' ');
+        let mut command = base(Command::new(words.next().expect("a program")));
+        command.args(words).arg(&script).current_dir(self.work());
+        command.env("HOME", self.dir.path().join("home")).env("RUNYARD_REPOSITORY_URL", self.origin());
+        command.envs(environment.iter().copied());
+        command.output().expect("the shell starts")
+    }
+
+    /// Clones, and returns what is checked out.
+    fn clone(&self, options: CloneOptions, environment: &[(&str, &str)]) -> String {
+        let output = self.run(options, environment);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        git(&self.work(), &["rev-parse", "HEAD"])
+    }
+
+    fn fail(&self, environment: &[(&str, &str)]) -> String {
+        let output = self.run(CloneOptions::default(), environment);
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).expect("text")
+    }
+
+    fn content(&self) -> String {
+        fs::read_to_string(self.work().join("file")).expect("reads")
+    }
+
+    fn history(&self) -> usize {
+        git(&self.work(), &["rev-list", "--count", "HEAD"]).parse().expect("a number")
+    }
+}
+
+fn depth(depth: u32) -> CloneOptions {
+    CloneOptions { depth: Some(depth), ..CloneOptions::default() }
+}
+
+const MAIN: (&str, &str) = ("RUNYARD_GIT_REF", "refs/heads/main");
+
+fn at(commit: &str) -> (&str, &str) {
+    ("RUNYARD_GIT_COMMITSHA", commit)
+}
+
+#[test]
+fn the_commit_arrives_with_all_branches_and_tags_beside_files_that_were_there() {
+    let world = World::new();
+    fs::write(world.work().join("mine"), "kept").expect("writes");
+    fs::write(world.work().join("file"), "in the way").expect("writes");
+    assert_eq!(world.clone(CloneOptions::default(), &[MAIN, at(&world.third)]), world.third);
+    assert_eq!(world.content(), "third");
+    assert_eq!(fs::read_to_string(world.work().join("mine")).expect("reads"), "kept");
+    assert_eq!(world.history(), 3);
+    assert_eq!(git(&world.work(), &["rev-parse", "origin/side"]), world.side);
+    assert_eq!(git(&world.work(), &["describe", "--tags"]), format!("v1-1-g{}", &world.third[..7]));
+}
+
+#[test]
+fn a_commit_behind_the_tip_arrives_with_and_without_a_depth() {
+    for options in [CloneOptions::default(), depth(1)] {
+        let world = World::new();
+        assert_eq!(world.clone(options, &[MAIN, at(&world.first)]), world.first);
+        assert_eq!(world.content(), "first");
+    }
+}
+
+#[test]
+fn a_depth_limits_the_history() {
+    let world = World::new();
+    assert_eq!(world.clone(depth(2), &[MAIN, at(&world.third)]), world.third);
+    assert_eq!(world.history(), 2);
+}
+
+#[test]
+fn a_commit_that_was_pushed_over_still_arrives() {
+    for options in [CloneOptions::default(), depth(1)] {
+        let world = World::new();
+        assert_eq!(world.clone(options, &[MAIN, at(&world.gone)]), world.gone);
+        let world = World::new();
+        let deleted = ("RUNYARD_GIT_REF", "refs/heads/deleted");
+        assert_eq!(world.clone(options, &[deleted, at(&world.gone)]), world.gone);
+    }
+}
+
+#[test]
+fn a_server_that_gives_out_references_only_is_enough() {
+    let old = [("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", "protocol.version"), ("GIT_CONFIG_VALUE_0", "0")];
+    let world = World::new();
+    assert_eq!(world.clone(depth(1), &[&old[..], &[MAIN, at(&world.first)]].concat()), world.first);
+    let world = World::new();
+    let deleted = ("RUNYARD_GIT_REF", "refs/heads/deleted");
+    assert_eq!(world.clone(depth(1), &[&old[..], &[deleted, at(&world.second)]].concat()), world.second);
+}
+
+#[test]
+fn tags_pull_requests_and_the_default_branch_arrive() {
+    for options in [CloneOptions::default(), depth(1)] {
+        let world = World::new();
+        assert_eq!(world.clone(options, &[("RUNYARD_GIT_REF", "refs/tags/v1")]), world.second);
+        assert_eq!(world.clone(options, &[("RUNYARD_GIT_REF", "refs/tags/v1"), at(&world.second)]), world.second);
+        let pull = ("RUNYARD_GIT_REF", "refs/pull/1/head");
+        assert_eq!(world.clone(options, &[pull, at(&world.pull)]), world.pull);
+        assert_eq!(world.clone(options, &[]), world.third);
+        assert_eq!(world.clone(options, &[MAIN]), world.third);
+    }
+}
+
+#[test]
+fn submodules_of_submodules_arrive() {
+    let world = World::new();
+    let allow = ["-c", "protocol.file.allow=always"];
+    let make = |name: &str| {
+        let dir = world.dir.path().join(name);
+        fs::create_dir(&dir).expect("creates");
+        git(&dir, &["init", "--quiet", "--initial-branch=main", "."]);
+        commit(&dir, name, name);
+        dir
+    };
+    let (inner, outer) = (make("inner"), make("outer"));
+    git(&outer, &[&allow[..], &["submodule", "--quiet", "add", inner.to_str().expect("text"), "sub"]].concat());
+    git(&outer, &["commit", "--quiet", "-m", "with inner"]);
+    git(
+        &world.origin(),
+        &[&allow[..], &["submodule", "--quiet", "add", outer.to_str().expect("text"), "sub"]].concat(),
+    );
+    git(&world.origin(), &["commit", "--quiet", "-m", "with outer"]);
+    let options = CloneOptions { recurse_submodules: true, depth: Some(1) };
+    world.clone(options, &[MAIN, ("GIT_ALLOW_PROTOCOL", "file")]);
+    assert_eq!(fs::read_to_string(world.work().join("sub/sub/inner")).expect("reads"), "inner");
+}
+
+#[test]
+fn without_an_address_or_the_commit_it_fails_and_says_why() {
+    let world = World::new();
+    let error = world.fail(&[("RUNYARD_REPOSITORY_URL", "")]);
+    assert_eq!(error, "clone: RUNYARD_REPOSITORY_URL is empty: there is nothing to clone\n");
+    let error = world.fail(&[MAIN, at(&"1".repeat(40))]);
+    assert!(error.ends_with(&format!("is not in {} any more\n", world.origin().display())), "{error}");
+    let error = world.fail(&[("RUNYARD_GIT_REF", "refs/heads/none")]);
+    assert!(error.ends_with("clone: the reference refs/heads/none cannot be fetched\n"), "{error}");
+}
+
+/// An `ssh` that notes its arguments and serves the repository from this machine.
+fn fake_ssh(world: &World) -> String {
+    let bin = world.dir.path().join("bin");
+    fs::create_dir(&bin).expect("creates");
+    let ssh = bin.join("ssh");
+    let log = world.dir.path().join("ssh.log");
+    let script = format!("#!/bin/sh\necho \"$@\" >>{}\nfor last; do :; done\nexec sh -c \"$last\"\n", log.display());
+    fs::write(&ssh, script).expect("writes");
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).expect("sets");
+    format!("{}:{}", bin.display(), std::env::var("PATH").expect("a path"))
+}
+
+#[test]
+fn ssh_takes_the_deploy_key_and_the_host_key_and_leaves_the_images_configuration_alone() {
+    let world = World::new();
+    let path = fake_ssh(&world);
+    let home = world.dir.path().join("home");
+    fs::create_dir(home.join(".ssh")).expect("creates");
+    fs::write(home.join(".ssh/config"), "# mine\n").expect("writes");
+    let url = format!("git@git.example.org:{}", world.origin().display());
+    let environment = [
+        ("PATH", path.as_str()),
+        ("RUNYARD_REPOSITORY_URL", &url),
+        ("RUNYARD_GIT_HOST", "git.example.org"),
+        ("RUNYARD_GIT_PORT", "2222"),
+        ("RUNYARD_SSHPRIVKEY", "the key"),
+        ("RUNYARD_SSHHOSTKEY", "ssh-ed25519 AAAA"),
+        MAIN,
+    ];
+    assert_eq!(world.clone(depth(1), &environment), world.third);
+
+    let read = |name: &str| fs::read_to_string(home.join(".ssh").join(name)).expect("reads");
+    assert_eq!(read("config"), "# mine\n");
+    assert_eq!(read("runyard_key"), "the key\n");
+    let mode = fs::metadata(home.join(".ssh/runyard_key")).expect("exists").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(read("runyard_known_hosts"), "[git.example.org]:2222 ssh-ed25519 AAAA\n");
+    let ssh = home.join(".ssh").display().to_string();
+    assert_eq!(
+        read("runyard_config"),
+        format!(
+            "Host git.example.org\n  Port 2222\nHost *\n  BatchMode yes\n  IdentityFile \"{ssh}/runyard_key\"\n  \
+             IdentitiesOnly yes\n  StrictHostKeyChecking yes\n  UserKnownHostsFile \"{ssh}/runyard_known_hosts\"\n"
+        )
+    );
+    let log = fs::read_to_string(world.dir.path().join("ssh.log")).expect("reads");
+    assert!(log.starts_with(&format!("-F {ssh}/runyard_config ")), "{log}");
+    // A later step fetches with the same key.
+    assert_eq!(git(&world.work(), &["config", "core.sshCommand"]), format!("ssh -F '{ssh}/runyard_config'"));
+}
+
+#[test]
+fn ssh_without_a_host_key_check_asks_for_none() {
+    let world = World::new();
+    let path = fake_ssh(&world);
+    let url = format!("ssh://git@git.example.org{}", world.origin().display());
+    let environment = [
+        ("PATH", path.as_str()),
+        ("RUNYARD_REPOSITORY_URL", &url),
+        ("RUNYARD_GIT_HOST", "git.example.org"),
+        ("RUNYARD_SKIPSSHHOSTKEYCHECK", "1"),
+        ("RUNYARD_SSHHOSTKEY", "git.example.org ssh-ed25519 AAAA"),
+        MAIN,
+    ];
+    world.clone(CloneOptions::default(), &environment);
+    let ssh = world.dir.path().join("home/.ssh");
+    let config = fs::read_to_string(ssh.join("runyard_config")).expect("reads");
+    assert!(config.contains("StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n"), "{config}");
+    assert!(!config.contains("IdentityFile"), "{config}");
+    let include = fs::read_to_string(ssh.join("config")).expect("reads");
+    assert_eq!(include, format!("Include \"{}/runyard_config\"\n", ssh.display()));
+}
