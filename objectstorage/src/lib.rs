@@ -3,6 +3,8 @@
 //! [`ObjectStorage`] is the one trait that Runyard needs of a durable home: whole objects under keys, written
 //! atomically, read by range, listed in order. It knows nothing of runs.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod decorator;
 mod error;
 mod ext;
