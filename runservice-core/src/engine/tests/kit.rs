@@ -155,7 +155,7 @@ impl World {
             AttemptState::Failed(_) => StepStatus::Failed,
             AttemptState::Stopped => StepStatus::Stopped,
         };
-        let log = |ended: bool| ended.then(|| LogEnd { bytes: 3, sha256: None });
+        let log = |ended: bool| ended.then_some(LogEnd { bytes: 3, sha256: None });
         let ended = state.is_final();
         TaskReport {
             fence: Fence { task: task.id.clone(), attempt: task.attempt, executor: executor(by), epoch: 1 },

@@ -27,10 +27,13 @@ fn a_limit_of_n_means_n_tasks_and_0_means_none() {
     assert_eq!(place(&task, &[executor("x", 2, 2)]), Err(WaitingReason::AllFull { executors: 1 }));
 }
 
+/// Id, active tasks, limit.
+type Executors = &'static [(&'static str, u32, u32)];
+
 #[test]
 fn the_executor_with_the_largest_free_share_takes_the_task() {
     let task = waiting("1", "a", 1);
-    let table: [(&[(&str, u32, u32)], &str); 6] = [
+    let table: [(Executors, &str); 6] = [
         (&[("a", 1, 4), ("b", 0, 4)], "b"),
         (&[("a", 3, 4), ("b", 10, 16)], "b"),
         (&[("a", 1, 4), ("b", 5, 16)], "a"),
