@@ -163,7 +163,7 @@ runs:
     assert_eq!((&a.group, a.concurrency, a.cache_group()), (&group(), ConcurrencyPolicy::Queue, "/project/1".into()));
     assert_eq!((&b.group, b.concurrency), (&group(), ConcurrencyPolicy::CancelRunning));
     assert_eq!(c.group.as_str(), "/project/1/concurrency/..%2F..%2Fdeploy");
-    assert_eq!((c.concurrency, c.cache_group().as_str()), (ConcurrencyPolicy::Parallel, "shared"));
+    assert_eq!((c.concurrency, c.cache_group().as_str()), (ConcurrencyPolicy::Parallel, "/project/1/cache/shared"));
 }
 
 #[test]

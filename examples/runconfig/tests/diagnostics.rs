@@ -190,3 +190,41 @@ fn names_are_measured_in_bytes() {
     assert!(with(&"é".repeat(51)).contains("runs[0].name: the name has 102 bytes, and 100 are the most"));
     assert!(with("").contains("runs[0].name: the name is empty"));
 }
+
+#[test]
+fn a_broken_anchor_is_reported_once() {
+    let task = |name: &str| format!("{{name: {name}, runtime: {{containers: [{{image: x}}]}}, steps: *steps}}");
+    let text = format!(
+        "runs:\n- name: r\n  tasks:\n  - name: a\n    runtime: {{containers: [{{image: x}}]}}\n    steps: &steps\n    - \
+         rum: x\n  - {}\n  - {}\n",
+        task("b"),
+        task("c")
+    );
+    let expected =
+        "config.yml:7:7: error: runs[0].tasks[0].steps[0]: the step `rum` is not known (hint: did you mean `run`?)\n";
+    assert_eq!(check(&text), expected);
+}
+
+#[test]
+fn hostile_definitions_take_neither_the_memory_nor_the_day() {
+    // A key that every path below it would repeat.
+    let conditions = vec!["x"; 40_000].join(", ");
+    let text = format!(
+        "runs: [{{name: r, tasks: [{{name: t, depends: [{{\"{}\": [{conditions}]}}]}}]}}]",
+        "k".repeat(500_000)
+    );
+    assert!(check(&text).len() < 20_000_000);
+
+    let tasks = |count: usize| {
+        let task = |index| format!("{{name: t{index}, runtime: *r, depends: [t{}]}}", index + 1);
+        let tasks: Vec<_> = (1..count).map(task).collect();
+        format!(
+            "runs: [{{name: r, tasks: [{{name: t0, runtime: &r {{containers: [{{image: x}}]}}}}, {}]}}]",
+            tasks.join(", ")
+        )
+    };
+    let said = check(&tasks(1000));
+    assert!(said.contains("the task `t1000` does not exist") && said.lines().count() == 1, "{said}");
+    let said = check(&tasks(5000));
+    assert!(said.contains("the run has 5000 tasks, and 1000 are the most"), "{said}");
+}
