@@ -1,5 +1,7 @@
 //! Does every storage of this crate keep every promise?
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::sync::{Arc, Mutex};
 
 use runyard_objectstorage::{

@@ -1,5 +1,7 @@
 //! Does a directory list what a map lists, whatever is in it and whatever is asked for?
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use futures::TryStreamExt;
 use proptest::{collection::vec, option, prelude::*};
 use runyard_objectstorage::{

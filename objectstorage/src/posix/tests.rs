@@ -168,6 +168,26 @@ async fn refused_writes_leave_nothing_behind() {
 }
 
 #[tokio::test]
+async fn a_cancelled_write_removes_what_it_staged() {
+    let (directory, storage) = open().await;
+    let body = stream::iter([Ok(Bytes::from(vec![0; 2_000_000]))]).chain(stream::pending());
+    let write = tokio::spawn({
+        let storage = storage.clone();
+        async move { storage.put(&key("d/a"), Body::stream(body), PutOptions::default()).await }
+    });
+    while staged(directory.path()).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    write.abort();
+    assert!(write.await.unwrap_err().is_cancelled());
+    // A system call that was under way ends by itself.
+    while !staged(directory.path()).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!directory.path().join("d").exists());
+}
+
+#[tokio::test]
 async fn a_create_loses_late_as_well_as_early() {
     let (directory, storage) = open().await;
     // The body ends only after somebody else has created the object, so that the first look found nothing.
