@@ -80,6 +80,7 @@ pub fn parse_tree(file: &str, text: &str) -> Result<Tree, Diagnostic> {
 /// What is wrong, without the place, which a diagnostic has of its own.
 fn message(error: &serde_saphyr::Error) -> String {
     match error.without_snippet() {
+        serde_saphyr::Error::AliasError { error, .. } => message(error),
         serde_saphyr::Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
             format!("lists and maps are nested deeper than {DEPTH_MAX}")
         }
@@ -91,7 +92,7 @@ fn message(error: &serde_saphyr::Error) -> String {
         }
         other => {
             let text = other.to_string();
-            let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+            let text = text.split_once(" at line ").map_or(text.as_str(), |(text, _)| text);
             format!("cannot be read as YAML or JSON: {text}")
         }
     }
