@@ -24,6 +24,9 @@ use crate::{
 /// For how many slots after a foreign batch a writer leaves room for others.
 const SHARED_SLOTS: u64 = 16;
 
+/// The longest that is left: an outage is no measure.
+const ROOM_MAX: Duration = Duration::from_millis(250);
+
 /// The task that owns the end of the log.
 #[derive(Debug)]
 pub(crate) struct Committer {
@@ -79,11 +82,11 @@ impl Committer {
     async fn commit(&mut self, mut candidates: Vec<Pending>) -> bool {
         self.leave_room_for_others().await;
         loop {
-            let lsn = self.tip.lsn + 1;
             if candidates.iter().any(|pending| pending.reads.position > self.store.position()) {
                 // Read at another process: its batch is in the log. Where that fails, so does the check below.
                 let _ = self.catch_up().await;
             }
+            let lsn = self.tip.lsn + 1;
             let mut plan = plan(lsn, candidates, |reads| self.store.check(reads));
             for (mut pending, error) in plan.refused {
                 pending.reply.send(Err(error));
@@ -98,7 +101,7 @@ impl Committer {
             let (bytes, hash) = encode_batch(lsn, id, &self.tip.hash, payloads);
             let began = Instant::now();
             let outcome = slot::write(&self.log, &self.queue, (lsn, id, &bytes), &mut plan.accepted).await;
-            self.put_took = began.elapsed();
+            self.put_took = began.elapsed().min(ROOM_MAX);
             let error = match outcome {
                 Outcome::Written => {
                     self.tip = Tip { lsn, hash };
@@ -107,7 +110,8 @@ impl Committer {
                 }
                 Outcome::Foreign(found) => match self.apply_foreign(*found) {
                     Ok(()) => {
-                        candidates = plan.accepted;
+                        // Whoever was told that the outcome is unknown has gone on: it is known now, and negative.
+                        candidates = plan.accepted.into_iter().filter(|pending| pending.reply.is_waiting()).collect();
                         let bytes = candidates.iter().map(Pending::framed_bytes).sum();
                         candidates.extend(self.queue.take(TRANSACTION_BYTES_MAX.saturating_sub(bytes)));
                         continue;
