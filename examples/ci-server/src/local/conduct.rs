@@ -113,7 +113,7 @@ impl Conductor {
                 service: self.service.clone(),
                 run: run.id.clone(),
                 task: task.clone(),
-                steps: config.steps.0.iter().map(|step| step.name().to_owned()).collect(),
+                steps: config.steps.clone(),
                 style: self.style,
                 out: self.out.clone(),
             };

@@ -9,7 +9,7 @@ use std::{
 };
 
 use futures::TryStreamExt;
-use runyard_executor_core::contract::{RunId, StepRef, StepStatus, TaskName};
+use runyard_executor_core::contract::{RunId, Step, StepRef, StepStatus, Steps, TaskName};
 use runyard_runservice_core::{LogRequest, RunService, engine::Change, model::TaskStatus};
 use tokio::{
     sync::mpsc::{Sender, UnboundedReceiver},
@@ -30,8 +30,7 @@ pub(super) struct Narrator {
     pub(super) service: RunService,
     pub(super) run: RunId,
     pub(super) task: TaskName,
-    /// What the steps are called.
-    pub(super) steps: Vec<String>,
+    pub(super) steps: Steps,
     pub(super) style: LogStyle,
     pub(super) out: Sender<Message>,
 }
@@ -84,8 +83,8 @@ impl Narrator {
         match step {
             StepRef::Setup => "setup".to_owned(),
             StepRef::Step(index) => {
-                let name = self.steps.get(index as usize).map_or("", String::as_str);
-                format!("step {} of {}: {name}", index + 1, self.steps.len())
+                let name = self.steps.0.get(index as usize).map_or("", Step::name);
+                format!("step {} of {}: {name}", index + 1, self.steps.0.len())
             }
         }
     }
@@ -108,7 +107,11 @@ impl Narrator {
     async fn follow(&self, attempt: u32, step: StepRef) -> Vec<String> {
         let (run, task) = (self.run.clone(), self.task.clone());
         let source = Source { run: run.clone(), task: task.clone(), attempt, step };
-        let mut log = Log::new(self.style, step);
+        let is_command = match step {
+            StepRef::Setup => false,
+            StepRef::Step(index) => matches!(self.steps.0.get(index as usize), Some(Step::Run(_))),
+        };
+        let mut log = Log::new(self.style, !is_command);
         let request = LogRequest { run, task, attempt: Some(attempt), step, offset: 0, follow: true };
         let told = async {
             let mut bytes = self.service.log(&request).await?;
@@ -136,16 +139,17 @@ impl Narrator {
 #[derive(Debug)]
 struct Log {
     style: LogStyle,
-    is_setup: bool,
+    /// The executor wrote it, not a command.
+    is_executors: bool,
     lines: Lines,
     sanitiser: Sanitiser,
     tail: VecDeque<String>,
 }
 
 impl Log {
-    fn new(style: LogStyle, step: StepRef) -> Self {
+    fn new(style: LogStyle, is_executors: bool) -> Self {
         let (lines, sanitiser, tail) = (Lines::default(), Sanitiser::default(), VecDeque::new());
-        Self { style, is_setup: step == StepRef::Setup, lines, sanitiser, tail }
+        Self { style, is_executors, lines, sanitiser, tail }
     }
 
     fn push(&mut self, bytes: &[u8]) -> Vec<String> {
@@ -160,20 +164,21 @@ impl Log {
 
     fn shown(&mut self, line: &[u8]) -> String {
         let raw = String::from_utf8_lossy(line);
+        let text = plain(&raw);
+        let text = if self.is_executors { without_time(&text).to_owned() } else { text };
         if self.tail.len() == TAIL_LINES {
             self.tail.pop_front();
         }
-        self.tail.push_back(plain(&raw));
+        self.tail.push_back(text.clone());
         match self.style {
             LogStyle::Raw => raw.into_owned(),
-            _ if self.is_setup => without_time(&plain(&raw)).to_owned(),
-            LogStyle::Plain => plain(&raw),
-            LogStyle::Coloured => self.sanitiser.coloured(line),
+            LogStyle::Coloured if !self.is_executors => self.sanitiser.coloured(line),
+            LogStyle::Plain | LogStyle::Coloured => text,
         }
     }
 }
 
-/// A line of a setup log without the time at its beginning, which is not worth its place here.
+/// A line of an executor's own without the time at its beginning, which is not worth its place here.
 fn without_time(line: &str) -> &str {
     let stripped = line.strip_prefix('[').and_then(|line| line.split_once("s] "));
     match stripped {
@@ -221,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_partial_line_comes_at_the_end_and_the_tail_keeps_the_last_lines() {
-        let mut log = Log::new(LogStyle::Plain, StepRef::Step(0));
+        let mut log = Log::new(LogStyle::Plain, false);
         for number in 0..20 {
             assert_eq!(log.push(format!("\x1b[1m{number}\n").as_bytes()), [number.to_string()]);
         }

@@ -38,7 +38,7 @@ fn parse_file(file: &Path, text: &str) -> Result<BTreeMap<String, String>, Strin
 }
 
 fn parse_map(file: &str, text: &str) -> Result<BTreeMap<String, String>, String> {
-    let root = parse_tree(file, text).map_err(|diagnostic| diagnostic.to_string())?;
+    let root = parse_tree(file, text).map_err(|diagnostic| diagnostic.to_string())?.root;
     let NodeKind::Map(entries) = &root.kind else {
         return Err(format!("{file}: expected one map of names and values"));
     };
