@@ -6,6 +6,7 @@ mod configdata;
 mod git;
 mod ids;
 mod server;
+mod trigger;
 #[cfg(test)]
 mod testing;
 

@@ -1,6 +1,8 @@
 //! What can be typed after `runyard`?
 
+mod logs;
 mod project;
+mod runs;
 mod serve;
 
 use std::{path::Path, process::ExitCode};
@@ -27,6 +29,11 @@ enum Command {
     /// Create and list projects
     #[command(subcommand)]
     Project(project::ProjectCommand),
+    /// List, show, stop, cancel and approve runs
+    #[command(subcommand)]
+    Runs(runs::RunsCommand),
+    /// Print the output of a run
+    Logs(logs::LogsArgs),
     /// Print the version
     #[command(after_help = "Example:\n  runyard version --json")]
     Version,
@@ -61,6 +68,8 @@ impl Cli {
         let done = match self.command {
             Command::Serve(args) => serve::run(args).await,
             Command::Project(command) => project::run(command, json).await,
+            Command::Runs(command) => runs::run(command, json).await,
+            Command::Logs(args) => logs::run(args).await,
             Command::Version => {
                 print_version(json);
                 Ok(())

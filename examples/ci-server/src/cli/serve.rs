@@ -1,10 +1,15 @@
 //! `runyard serve`
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use clap::Args;
 use runyard_datamanager::WalDataManager;
 use runyard_objectstorage::PosixStorage;
+use runyard_runservice_core::{RUN_DATA, RunService};
 use tokio_util::sync::CancellationToken;
 
 use super::Failure;
@@ -40,11 +45,21 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let ids = Arc::new(Ids::from_os()?);
     let storage = Arc::new(PosixStorage::open(directory.objects()).await?);
     let config_data = WalDataManager::builder(storage.clone()).base_path(server::CONFIG_DATA_PATH).open().await?;
-    let git = git::Settings { push_size_max: args.push_size_max, ..git::Settings::new(directory.git_cache()) };
-    let parts = server::Parts { config_data: Arc::new(config_data.clone()), storage, ids, token: token.clone(), git };
-    let router = server::router(parts).await?;
+    let run_data = WalDataManager::builder(storage.clone()).base_path(RUN_DATA).open().await?;
+    let runs = RunService::builder(run_data.clone(), storage.clone()).build();
+    let address = listener.local_addr()?;
+    let parts = server::Parts {
+        config_data: Arc::new(config_data.clone()),
+        storage,
+        runs: runs.clone(),
+        ids,
+        token: token.clone(),
+        git: git::Settings { push_size_max: args.push_size_max, ..git::Settings::new(directory.git_cache()) },
+        own_url: own_url(address),
+    };
+    let server = server::assemble(parts).await?;
 
-    println!("Runyard listens on http://{}, with its data in {}", listener.local_addr()?, directory.root().display());
+    println!("Runyard listens on http://{}, with its data in {}", address, directory.root().display());
     if is_new {
         println!("Admin token (kept in {}): {}", directory.admin_token().display(), token.as_str());
     }
@@ -53,9 +68,23 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
         listen::asked_to_end().await?;
         tracing::info!("ending");
         end.cancel();
-        Ok(())
+        Ok::<_, Failure>(())
     };
-    tokio::try_join!(listen::serve(listener, router, end.clone()), ending)?;
+    let serving = async { listen::serve(listener, server.router, end.clone()).await.map_err(Failure::from) };
+    let triggers = async { server.triggers.run(end.clone()).await.map_err(Failure::from) };
+    let placing = async { runs.run(end.clone()).await.map_err(Failure::from) };
+    tokio::try_join!(serving, triggers, placing, ending)?;
     config_data.close().await;
+    run_data.close().await;
     Ok(())
+}
+
+/// The address of this server, as tasks on the same machine reach it.
+fn own_url(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
 }

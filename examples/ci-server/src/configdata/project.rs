@@ -38,6 +38,11 @@ impl ProjectId {
         Self(ids.uuid())
     }
 
+    /// Takes a text for an id if it has the form of one.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        is_uuid(text).then(|| Self(text.to_owned()))
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

@@ -24,7 +24,8 @@ use std::{path::PathBuf, sync::Arc};
 
 use runyard_objectstorage::ObjectStorage;
 
-pub(crate) use http::routes;
+pub(crate) use definition::{Commit, DefinitionFile};
+pub(crate) use http::{Access, routes};
 
 use crate::{
     configdata::{self, ConfigData},
@@ -82,9 +83,15 @@ pub(crate) enum Error {
         /// What it printed.
         stderr: String,
     },
-    /// The commit has no usable file of that name.
-    #[error("{0}")]
-    Definition(String),
+    /// The object is something else, so nothing can be run for it.
+    #[error("object {object} is not a commit, so it has no definition")]
+    NotACommit {
+        /// The object.
+        object: configdata::ObjectId,
+    },
+    /// The token opens another repository, or only reads this one.
+    #[error("this token may only read the repository of its project")]
+    Forbidden,
     /// The disk, or starting a program, failed.
     #[error("{doing} `{path}` failed")]
     Io {

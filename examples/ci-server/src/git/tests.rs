@@ -12,7 +12,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{pktline, push_request::PushRequest};
+use super::{DefinitionFile, Error, pktline, push_request::PushRequest};
 use crate::{
     configdata::{ObjectId, ProjectId},
     testing::{Home, TestServer, create_project},
@@ -302,6 +302,7 @@ async fn a_commit_is_read_with_the_first_definition_that_it_has() {
     let project = create_project(&server.config, "app").await;
     let work = home.work("work").await;
     let without = work.commit("a", "1").await;
+    let tree = work.git(&["rev-parse", "HEAD^{tree}"]).await;
     work.write(".ci/other.json", "{}");
     let with = work.commit(".ci/config.yml", "tasks: []\n").await;
     work.git(&["tag", "-a", "v1", "-m", "one"]).await;
@@ -322,14 +323,22 @@ async fn a_commit_is_read_with_the_first_definition_that_it_has() {
         let paths = [".ci/missing.yml", ".ci/config.yml", ".ci/other.json"];
         service.read_commit(&project.id, &object.parse().expect("an object id"), &paths).await
     };
-    assert_eq!(read(&without).await.expect("read").definition, None);
+    assert_eq!(read(&without).await.expect("read").definition, DefinitionFile::Missing);
     for object in [&with, &tag] {
         let commit = read(object).await.expect("read");
         assert_eq!((commit.id.as_str(), commit.message.as_str()), (with.as_str(), "Change .ci/config.yml"));
-        assert_eq!(commit.definition, Some((".ci/config.yml".to_owned(), "tasks: []\n".to_owned())));
+        assert_eq!(commit.author, "A Tester <tester@example.org>");
+        assert_eq!(commit.present, [".ci/config.yml", ".ci/other.json"]);
+        let (path, content) = (".ci/config.yml".to_owned(), "tasks: []\n".to_owned());
+        assert_eq!(commit.definition, DefinitionFile::Text { path, content });
     }
     for (object, reason) in [(&large, "larger than 1 MiB"), (&link, "not a plain file"), (&binary, "UTF-8")] {
-        let error = read(object).await.expect_err(reason).to_string();
-        assert!(error.contains(reason) && error.contains(".ci/config.yml"), "{error}");
+        match read(object).await.expect(reason).definition {
+            DefinitionFile::Unusable { path, reason: found } => {
+                assert!(path == ".ci/config.yml" && found.contains(reason), "{path} {found}");
+            }
+            other => panic!("{reason}: {other:?}"),
+        }
     }
+    assert!(matches!(read(&tree).await, Err(Error::NotACommit { .. })));
 }

@@ -62,7 +62,7 @@ async fn list(
     State(state): State<AppState>,
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Json<Items<ProjectView>>, Problem> {
-    let Query(query) = query.map_err(|rejection| Problem::bad_request("invalid_query", rejection.body_text()))?;
+    let Query(query) = query.map_err(|rejection| Problem::bad_request("invalid-query", rejection.body_text()))?;
     let page = state.config.list_projects(query.cursor.as_deref(), query.limit()?).await?;
     let last = page.projects.last().map(|project| project.name.to_string());
     Ok(Json(Items {
