@@ -1,1 +1,19 @@
-//! placeholder
+//! The helper program inside a pod: it supervises a step, packs and unpacks archives, renders cache keys.
+//!
+//! It runs wherever a pod runs: as the static binary `runyard-toolbox` in a container, or, for the process driver, as
+//! the host's own binary started again (see [`run_if_invoked`]). Executors use the same crate as a library: the
+//! [`protocol`] of a supervisor's socket, and [`StepDir`] for what a supervisor left.
+//!
+//! Blocking code and std threads only.
+
+mod cli;
+pub mod protocol;
+mod supervise;
+
+pub use cli::{TOOLBOX_WORD, main, run_if_invoked};
+pub use supervise::{
+    ExitReason, ExitStatus, PidFile, ProcessId, READY_LINE, SPEC_FILE, SocketPath, SpoolChunk, SpoolChunks,
+    StepCommand, StepDir, SuperviseSpec, connect, kill_marked, socket_path,
+};
+
+pub(crate) use cli::home;

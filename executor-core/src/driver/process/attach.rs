@@ -1,0 +1,165 @@
+//! How is the output of a step read: from its supervisor while that serves, from its files afterwards?
+
+use std::{io, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use runyard_toolbox::{
+    ExitReason, ExitStatus, SpoolChunks, StepDir,
+    protocol::{ClientFrame, Decoder, Frame as _, ServerFrame},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::UnixStream,
+    time::{Instant, Interval, MissedTickBehavior},
+};
+
+use super::{pod::ProcessPod, stop};
+use crate::driver::{Attachment, DriverError, Result, StepEnd, StepEvent};
+
+/// How long a supervisor may take from its start to its socket, and from its last word to its exit.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two looks at a supervisor that does neither listen nor has ended: nothing wakes one for that.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+const READ_BYTES: usize = 128 << 10;
+
+pub(super) async fn attach(pod: &ProcessPod, step: u32, offset: u64) -> Result<Box<dyn Attachment>> {
+    let dir = match StepDir::open(pod.step_dir(step)) {
+        Ok(dir) => dir,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(DriverError::NotStarted { step }),
+        Err(error) => return Err(DriverError::failed(format!("opening step {step}"), error)),
+    };
+    // A touch well before the supervisor misses it.
+    let mut touches = tokio::time::interval((pod.lost_after() / 5).max(Duration::from_millis(1)));
+    touches.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut attachment = ProcessAttachment { pod: pod.clone(), dir, offset, state: State::Detached, touches };
+    attachment.open().await.map_err(failed)?;
+    Ok(Box::new(attachment))
+}
+
+fn failed(error: io::Error) -> DriverError {
+    DriverError::failed("reading the output of the step", error)
+}
+
+struct ProcessAttachment {
+    pod: ProcessPod,
+    dir: StepDir,
+    offset: u64,
+    state: State,
+    touches: Interval,
+}
+
+enum State {
+    Detached,
+    Live { stream: UnixStream, decoder: Decoder, buffer: Vec<u8> },
+    Files { chunks: SpoolChunks, output_end: Option<u64>, end: StepEnd },
+}
+
+impl ProcessAttachment {
+    /// Finds out where the rest of the output is.
+    async fn open(&mut self) -> io::Result<()> {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            if let Ok(mut stream) = UnixStream::connect(self.dir.socket_path()?).await
+                && stream.write_all(&ClientFrame::Attach { offset: self.offset }.to_bytes()).await.is_ok()
+            {
+                self.state = State::Live { stream, decoder: Decoder::new(), buffer: vec![0; READ_BYTES] };
+                return Ok(());
+            }
+            if let Some(status) = self.dir.exit()? {
+                return self.read_files(Some(status.output_end), step_end(status));
+            }
+            let is_dead = self.dir.pids()?.is_some() && !self.dir.is_supervisor_alive()?;
+            if is_dead || Instant::now() >= give_up {
+                // It may have ended properly between the two looks.
+                if let Some(status) = self.dir.exit()? {
+                    return self.read_files(Some(status.output_end), step_end(status));
+                }
+                stop::kill_all(&self.pod).await?;
+                let message = "the supervisor of the step is gone".to_owned();
+                return self.read_files(None, StepEnd::Lost { message });
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn read_files(&mut self, output_end: Option<u64>, end: StepEnd) -> io::Result<()> {
+        // Whoever has everything asks for no byte, whatever is still there.
+        let from = output_end.map_or(self.offset, |output_end| self.offset.min(output_end));
+        let chunks = self.dir.read_spool(from)?;
+        self.state = State::Files { chunks, output_end, end };
+        Ok(())
+    }
+
+    /// The next event if there is one; none if the supervisor has left.
+    async fn live_event(&mut self) -> io::Result<Option<StepEvent>> {
+        let State::Live { stream, decoder, buffer } = &mut self.state else { return Ok(None) };
+        loop {
+            match decoder.next::<ServerFrame>().map_err(io::Error::other)? {
+                Some(ServerFrame::Output { offset, bytes }) => {
+                    self.offset = offset + bytes.len() as u64;
+                    return Ok(Some(StepEvent::Output { offset, bytes: Bytes::from(bytes) }));
+                }
+                Some(ServerFrame::Exit { status }) => return Ok(Some(StepEvent::Ended(step_end(status)))),
+                Some(ServerFrame::Error { message }) => return Err(io::Error::other(message)),
+                None => {}
+            }
+            tokio::select! {
+                count = stream.read(buffer) => match count {
+                    Ok(0) | Err(_) => return Ok(None),
+                    Ok(count) => decoder.feed(&buffer[..count]),
+                },
+                _ = self.touches.tick() => {
+                    // A small frame: if the socket does not take it at once, the supervisor is busy with us anyway.
+                    let _ = stream.try_write(&ClientFrame::Touch.to_bytes());
+                }
+            }
+        }
+    }
+}
+
+fn step_end(status: ExitStatus) -> StepEnd {
+    match status.reason {
+        ExitReason::Exited | ExitReason::Stopped => StepEnd::Exited { code: status.code },
+        ExitReason::FailedToStart => StepEnd::NotStarted { message: status.message.unwrap_or_default() },
+        ExitReason::Lost => {
+            let message = "its executor was away for too long, so its supervisor has stopped it".to_owned();
+            StepEnd::Lost { message }
+        }
+        ExitReason::SpoolFailed => StepEnd::Lost { message: status.message.unwrap_or_default() },
+    }
+}
+
+#[async_trait]
+impl Attachment for ProcessAttachment {
+    async fn next(&mut self) -> Result<StepEvent> {
+        loop {
+            match &mut self.state {
+                State::Detached => self.open().await.map_err(failed)?,
+                State::Live { .. } => match self.live_event().await.map_err(failed)? {
+                    Some(event) => return Ok(event),
+                    None => self.state = State::Detached,
+                },
+                State::Files { chunks, output_end, end } => {
+                    let wanted = output_end.is_none_or(|output_end| self.offset < output_end);
+                    let Some(chunk) = chunks.next().filter(|_| wanted) else {
+                        return Ok(StepEvent::Ended(end.clone()));
+                    };
+                    let chunk = chunk.map_err(failed)?;
+                    self.offset = chunk.offset + chunk.bytes.len() as u64;
+                    return Ok(StepEvent::Output { offset: chunk.offset, bytes: Bytes::from(chunk.bytes) });
+                }
+            }
+        }
+    }
+
+    async fn ack(&mut self, offset: u64) -> Result<()> {
+        if let State::Live { stream, .. } = &mut self.state {
+            // A supervisor that has left needs no acknowledgement; `next` finds that out.
+            let _ = stream.write_all(&ClientFrame::Ack { offset }.to_bytes()).await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! One pod of the process driver.
+
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use runyard_toolbox::{READY_LINE, SPEC_FILE, StepCommand, StepDir, SuperviseSpec};
+use tokio::{io::AsyncReadExt as _, process::Child};
+
+use super::{PodFile, attach, builder::Host, environment::environment, remove, stop, toolbox, user};
+use crate::{
+    contract::{ByteStream, Environment, ExecutorId, TaskId},
+    driver::{Attachment, DriverError, Pod, PodId, Result, StepSpec, ToolboxCall, ToolboxRun},
+    executor::private_file,
+};
+
+const COMMAND_FILE: &str = "command";
+
+#[derive(Clone, Debug)]
+pub(super) struct ProcessPod {
+    id: PodId,
+    file: PodFile,
+    pub(super) dir: PathBuf,
+    host: Arc<Host>,
+}
+
+impl ProcessPod {
+    pub(super) fn new(id: PodId, file: PodFile, dir: PathBuf, host: Arc<Host>) -> Self {
+        Self { id, file, dir, host }
+    }
+
+    fn home(&self) -> PathBuf {
+        self.dir.join("home")
+    }
+
+    fn expand(&self, path: &str) -> PathBuf {
+        match path.strip_prefix('~') {
+            Some("") => self.home(),
+            Some(rest) if rest.starts_with('/') => self.home().join(rest.trim_start_matches('/')),
+            _ => self.home().join(path),
+        }
+    }
+
+    pub(super) fn step_dir(&self, step: u32) -> PathBuf {
+        self.dir.join("steps").join(step.to_string())
+    }
+
+    /// The directories of all steps that were started.
+    pub(super) fn step_dirs(&self) -> io::Result<Vec<StepDir>> {
+        let mut dirs = Vec::new();
+        match fs::read_dir(self.dir.join("steps")) {
+            Ok(entries) => {
+                for entry in entries {
+                    dirs.push(StepDir::open(entry?.path())?);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        Ok(dirs)
+    }
+
+    pub(super) fn lost_after(&self) -> Duration {
+        Duration::from_millis(self.file.lost_after_ms)
+    }
+
+    pub(super) fn environment(&self, task: &Environment) -> io::Result<std::collections::BTreeMap<String, String>> {
+        let home = utf8(&self.home())?;
+        // What is not UTF-8 cannot be handed on in the JSON of a specification.
+        let own =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let Host { inherit, environment: driver, .. } = &*self.host;
+        Ok(environment(own, inherit, driver, &home, task, self.id.as_str()))
+    }
+
+    /// The toolbox with one of its subcommands; it sees nothing of our environment.
+    pub(super) fn toolbox_command(&self, subcommand: &str) -> tokio::process::Command {
+        let (program, arguments) = self.host.toolbox.split_first().expect("the builder refuses an empty command");
+        let mut command = tokio::process::Command::new(program);
+        command.args(arguments).arg(subcommand).env_clear();
+        command
+    }
+
+    /// Everything up to the running supervisor, without a point at which it could be interrupted half-way.
+    fn spawn_supervisor(&self, spec: &StepSpec) -> Result<Child> {
+        let io_error = DriverError::io(format!("writing the files of step {}", spec.step));
+        let dir = self.step_dir(spec.step);
+        match fs::DirBuilder::new().create(&dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(DriverError::AlreadyStarted { step: spec.step });
+            }
+            made => made.map_err(DriverError::io(format!("creating the directory of step {}", spec.step)))?,
+        }
+        self.write_step_files(spec, &dir).map_err(io_error)?;
+        self.toolbox_command("supervise")
+            .arg(&dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(DriverError::io("starting the supervisor"))
+    }
+
+    fn write_step_files(&self, spec: &StepSpec, dir: &Path) -> io::Result<()> {
+        private_file().open(dir.join(COMMAND_FILE))?.write_all(spec.command.as_bytes())?;
+        let command = StepCommand::Shell { shell: spec.shell.clone(), file: COMMAND_FILE.into() };
+        let mut supervise = SuperviseSpec::new(command, self.expand(&spec.working_dir));
+        supervise.environment = self.environment(&spec.environment)?;
+        supervise.tty = spec.tty;
+        supervise.lost_after = self.lost_after();
+        let json = serde_json::to_vec(&supervise).map_err(io::Error::other)?;
+        private_file().open(dir.join(SPEC_FILE))?.write_all(&json)
+    }
+}
+
+fn utf8(path: &Path) -> io::Result<String> {
+    let text = path.to_str().ok_or_else(|| io::Error::other(format!("`{}` is not UTF-8", path.display())));
+    text.map(str::to_owned)
+}
+
+/// Waits until the supervisor listens. It goes on by itself from then, whatever becomes of us.
+async fn ready(mut child: Child) -> Result<()> {
+    let doing = || DriverError::io("starting the supervisor");
+    let mut stdout = child.stdout.take().expect("it is piped");
+    let mut line = vec![0; READY_LINE.len()];
+    if stdout.read_exact(&mut line).await.is_ok() && line == READY_LINE.as_bytes() {
+        return Ok(());
+    }
+    let mut message = String::new();
+    let stderr = child.stderr.take().expect("it is piped");
+    stderr.take(4096).read_to_string(&mut message).await.map_err(doing())?;
+    let status = child.wait().await.map_err(doing())?;
+    Err(doing()(io::Error::other(format!("{} ({status})", message.trim()))))
+}
+
+#[async_trait]
+impl Pod for ProcessPod {
+    fn id(&self) -> &PodId {
+        &self.id
+    }
+
+    fn task(&self) -> &TaskId {
+        &self.file.task
+    }
+
+    fn attempt(&self) -> u32 {
+        self.file.attempt
+    }
+
+    fn executor(&self) -> &ExecutorId {
+        &self.file.executor
+    }
+
+    async fn create_dir(&self, path: &str) -> Result<String> {
+        let dir = self.expand(path);
+        let doing = || DriverError::io(format!("creating the directory `{path}`"));
+        fs::create_dir_all(&dir).map_err(doing())?;
+        utf8(&dir).map_err(doing())
+    }
+
+    async fn start_step(&self, spec: StepSpec) -> Result<()> {
+        if let Some(user) = &spec.user {
+            user::require_current(user)?;
+        }
+        let supervisor = self.spawn_supervisor(&spec)?;
+        ready(supervisor).await
+    }
+
+    async fn attach(&self, step: u32, offset: u64) -> Result<Box<dyn Attachment>> {
+        attach::attach(self, step, offset).await
+    }
+
+    async fn stop(&self, grace: Duration) -> Result<()> {
+        stop::stop(self, grace).await
+    }
+
+    async fn remove(&self) -> Result<()> {
+        stop::stop(self, Duration::ZERO).await?;
+        remove::remove(self).await
+    }
+
+    async fn toolbox(&self, call: ToolboxCall, stdin: Option<ByteStream>) -> Result<ToolboxRun> {
+        toolbox::run(self, call, stdin)
+    }
+}

@@ -1,0 +1,156 @@
+//! Which attempts does an executor hold, and which wait for a free slot?
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use tokio::{sync::watch, task::JoinSet};
+
+use super::{
+    attempt::Attempt,
+    context::Context,
+    journal::{Entry, Stage},
+    progress::Progress,
+    signals::{Signals, StopReason},
+};
+use crate::{
+    contract::{Command, HeldTask, TaskId, TaskSpec},
+    driver::{Pod, PodId},
+};
+
+type Key = (TaskId, u32);
+
+/// The attempts of an executor; dropping it aborts the work on them, not the steps.
+pub(super) struct Tasks {
+    context: Arc<Context>,
+    running: JoinSet<Key>,
+    signals: HashMap<Key, Signals>,
+    waiting: VecDeque<TaskSpec>,
+    count: watch::Sender<usize>,
+}
+
+impl Tasks {
+    pub(super) fn new(context: Arc<Context>, count: watch::Sender<usize>) -> Self {
+        let (running, signals, waiting) = (JoinSet::new(), HashMap::new(), VecDeque::new());
+        Self { context, running, signals, waiting, count }
+    }
+
+    /// What the executor says that it holds when it registers.
+    pub(super) fn held(&self) -> Vec<HeldTask> {
+        let mut held: Vec<_> =
+            self.signals.keys().map(|(task, attempt)| HeldTask { task: task.clone(), attempt: *attempt }).collect();
+        held.sort_by(|a, b| (&a.task, a.attempt).cmp(&(&b.task, b.attempt)));
+        held
+    }
+
+    /// Goes on with an attempt of the journal.
+    pub(super) fn resume(&mut self, entry: Entry, pod: Option<Arc<dyn Pod>>) {
+        let signals = Signals::new();
+        let attempt = Attempt::new(self.context.clone(), entry, signals.clone());
+        self.spawn(attempt.held.clone(), signals, async move { attempt.resume(pod).await });
+    }
+
+    /// Does what the run service says. `limit`: the most attempts at a time.
+    pub(super) fn obey(&mut self, command: Command, limit: u32) {
+        match command {
+            Command::Assign { task } => self.assign(*task, limit),
+            Command::Stop { task, attempt } => self.stop((task, attempt)),
+            Command::Forget { task, attempt } => self.forget(&(task, attempt)),
+        }
+    }
+
+    fn assign(&mut self, task: TaskSpec, limit: u32) {
+        let key = (task.id.clone(), task.attempt);
+        let waits = self.waiting.iter().any(|waiting| waiting.id == task.id && waiting.attempt == task.attempt);
+        if waits || self.signals.contains_key(&key) {
+            // Told again after a reconnection.
+            return;
+        }
+        if limit == 0 {
+            tracing::warn!(task = %task.id, "not taking a task: the executor drains");
+            return;
+        }
+        self.waiting.push_back(task);
+        self.fill(limit);
+    }
+
+    /// Begins what waits, while there are free slots. A slot is free when the pod of its task is gone, which the run
+    /// service cannot see: it may assign a little early.
+    pub(super) fn fill(&mut self, limit: u32) {
+        while self.signals.len() < limit as usize
+            && let Some(task) = self.waiting.pop_front()
+        {
+            self.begin(task, Signals::new());
+        }
+    }
+
+    /// Leaves what waits to other executors.
+    pub(super) fn drop_waiting(&mut self) {
+        self.waiting.clear();
+    }
+
+    fn begin(&mut self, task: TaskSpec, signals: Signals) {
+        let pod = PodId::parse(self.context.random.id("pod")).expect("random ids have the alphabet of pod ids");
+        let boot = self.context.boot.clone();
+        let progress = Progress::new(&task);
+        let entry = Entry { task, pod, generation: 0, stage: Stage::Assigned, boot, progress, pod_started: None };
+        let attempt = Attempt::new(self.context.clone(), entry, signals.clone());
+        self.spawn(attempt.held.clone(), signals, attempt.begin());
+    }
+
+    fn spawn(&mut self, held: HeldTask, signals: Signals, work: impl Future<Output = ()> + Send + 'static) {
+        let key = (held.task, held.attempt);
+        self.signals.insert(key.clone(), signals);
+        self.count.send_replace(self.signals.len());
+        self.running.spawn(async move {
+            work.await;
+            key
+        });
+    }
+
+    fn stop(&mut self, key: Key) {
+        if let Some(signals) = self.signals.get(&key) {
+            signals.stop(StopReason::Requested);
+        } else if let Some(at) = self.waiting.iter().position(|task| task.id == key.0 && task.attempt == key.1) {
+            // It starts nothing, so it needs no slot: it is accepted and reported as stopped.
+            let task = self.waiting.remove(at).expect("it was just found");
+            let signals = Signals::new();
+            signals.stop(StopReason::Requested);
+            self.begin(task, signals);
+        }
+    }
+
+    fn forget(&mut self, key: &Key) {
+        self.waiting.retain(|task| task.id != key.0 || task.attempt != key.1);
+        if let Some(signals) = self.signals.get(key) {
+            signals.forget.cancel();
+        }
+    }
+
+    /// Stops everything, because the run service may give it up.
+    pub(super) fn give_up(&mut self) {
+        for signals in self.signals.values() {
+            signals.stop(StopReason::Silence);
+        }
+    }
+
+    /// Waits until an attempt is over; for ever if there is none.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(super) async fn ended(&mut self) {
+        match self.running.join_next().await {
+            None => std::future::pending().await,
+            Some(Ok(key)) => {
+                self.signals.remove(&key);
+            }
+            Some(Err(error)) => {
+                // A panic in the work on one attempt must not end the others. Its journal stays, so that the next
+                // start of the executor finds it; its slot stays taken, because its pod may run.
+                tracing::error!(%error, "the work on a task ended unexpectedly");
+            }
+        }
+        self.count.send_replace(self.signals.len());
+    }
+}

@@ -1,0 +1,92 @@
+//! What does an executor not do?
+
+use runyard_executor_core::{
+    Executor, ExecutorError, Settings,
+    contract::{AttemptState, Container, StepStatus},
+};
+
+use crate::house::{House, failure, id, run, task, within};
+
+#[tokio::test]
+async fn never_more_tasks_than_the_limit() {
+    let house = House::start_with(Settings::default(), 2).await;
+    let alone = "mkdir -p DIR; touch DIR/$$; ls DIR | wc -l; sleep 0.1; rm DIR/$$";
+    let alone = alone.replace("DIR", house.dir.path().join("running").to_str().unwrap());
+    let tasks: Vec<_> = (0..6).map(|number| format!("t{number}")).collect();
+    for name in &tasks {
+        house.service.assign(task(name, [run(&alone)]));
+    }
+    for name in &tasks {
+        assert_eq!(house.report(&id(name)).await.state, AttemptState::Success);
+        let seen: u32 = house.log(&id(name), 0).trim().parse().unwrap();
+        assert!(seen <= 2, "{seen} at a time");
+    }
+    house.assert_clean().await;
+}
+
+#[tokio::test]
+async fn a_draining_executor_finishes_what_it_has_and_takes_nothing() {
+    let house = House::start().await;
+    house.service.assign(task("t", [run("echo ready; sleep 0.2")]));
+    house.logged(&id("t"), 0, "ready").await;
+    let executor = house.executor().clone();
+    within(executor.drain()).await;
+    house.service.with(|stored| {
+        assert_eq!(stored.report(&id("t")).unwrap().state, AttemptState::Success);
+        assert_eq!(stored.registrations.last().unwrap().task_limit, 0);
+    });
+    house.service.assign(task("late", [run("true")]));
+    assert_eq!(executor.held(), 0);
+}
+
+#[tokio::test]
+async fn what_the_driver_cannot_do_fails_the_setup_with_a_reason() {
+    let house = House::start().await;
+    let refused: [(&str, fn(&mut Vec<Container>), &str); 3] = [
+        ("several", |containers| containers.push(Container::default()), "2 containers"),
+        ("privileged", |containers| containers[0].privileged = true, "allow_privileged_containers"),
+        ("user", |containers| containers[0].user = Some("nobody-else".into()), "user `nobody-else`"),
+    ];
+    for (name, change, reason) in refused {
+        let mut spec = task(name, [run("true")]);
+        change(&mut spec.runtime.containers);
+        let report = house.execute(spec).await;
+        let (class, message) = failure(&report);
+        assert_eq!(class, "setup");
+        assert!(message.contains(reason), "{message}");
+        assert!(house.setup_log(&id(name)).contains(reason));
+        assert_eq!(report.setup.status, StepStatus::Failed);
+        assert_eq!(report.steps[0].status, StepStatus::NotStarted);
+    }
+    house.assert_clean().await;
+}
+
+#[tokio::test]
+async fn an_image_is_ignored_with_a_line_in_the_setup_log() {
+    let house = House::start().await;
+    let mut spec = task("t", [run("true")]);
+    spec.runtime.containers[0].image = "alpine:3".into();
+    assert_eq!(house.execute(spec).await.state, AttemptState::Success);
+    let log = house.setup_log(&id("t"));
+    assert!(log.contains("image `alpine:3` is ignored"), "{log}");
+}
+
+#[tokio::test]
+async fn a_flood_of_output_is_cut_with_a_mark() {
+    let settings = Settings { log_bytes_max: 100_000, ..Settings::default() };
+    let house = House::start_with(settings, 1).await;
+    let report = house.execute(task("t", [run("seq 1 1000000")])).await;
+    assert_eq!(report.state, AttemptState::Success);
+    let log = house.log(&id("t"), 0);
+    let (kept, mark) = log.split_at(100_000);
+    assert!(kept.starts_with("1\n2\n3\n"));
+    assert_eq!(mark, "\n[runyard: the log has reached its limit of 100000 bytes; the rest is dropped]\n");
+}
+
+#[tokio::test]
+async fn a_directory_belongs_to_one_executor() {
+    let house = House::start().await;
+    let driver = std::sync::Arc::new(house.driver());
+    let second = Executor::builder(house.service.clone(), driver).open(house.dir.path().join("executor")).await;
+    assert!(matches!(second.unwrap_err(), ExecutorError::DirectoryInUse { .. }));
+}

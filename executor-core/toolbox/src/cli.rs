@@ -1,0 +1,91 @@
+//! Which subcommand was asked for?
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{fs, io};
+
+use crate::supervise;
+
+/// The first argument that turns a host binary into the toolbox; see [`run_if_invoked`].
+pub const TOOLBOX_WORD: &str = "__runyard-toolbox";
+
+const USAGE: &str = "usage: runyard-toolbox supervise STEP_DIR | mkdir PATH | version";
+
+/// Runs the toolbox with `args`, which do not include the name of the program.
+///
+/// Errors are printed to stderr; the exit code is then 1, or 2 if the arguments are wrong.
+pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage) => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+        Err(Failure::Message(message)) => {
+            eprintln!("runyard-toolbox: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Makes a host binary its own toolbox: if its first argument is [`TOOLBOX_WORD`], runs the toolbox with the others and
+/// ends the process; else returns.
+///
+/// Call it first in `main`, before a thread or a runtime is started.
+///
+/// ```
+/// // What an executor starts is `<current exe> __runyard-toolbox supervise STEP_DIR`.
+/// runyard_toolbox::run_if_invoked();
+/// ```
+pub fn run_if_invoked() {
+    let mut args = std::env::args_os().skip(1);
+    if args.next().is_some_and(|word| word == TOOLBOX_WORD) {
+        // An `ExitCode` cannot be handed to `exit`; success and failure are all there is to tell.
+        let code = main(args);
+        std::process::exit(if code == ExitCode::SUCCESS { 0 } else { 1 });
+    }
+}
+
+/// The home of the user that this process runs as.
+pub(crate) fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME")
+        .filter(|home| !home.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| supervise::home_of(rustix::process::geteuid().as_raw()))
+}
+
+enum Failure {
+    Usage,
+    Message(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Message(error.to_string())
+    }
+}
+
+fn run(args: &[OsString]) -> Result<(), Failure> {
+    let (subcommand, rest) = args.split_first().ok_or(Failure::Usage)?;
+    match (subcommand.to_str(), rest) {
+        (Some("supervise"), [dir]) => Ok(supervise::run(Path::new(dir))?),
+        (Some("mkdir"), [path]) => mkdir(Path::new(path)),
+        (Some("version"), []) => {
+            println!("{}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+        _ => Err(Failure::Usage),
+    }
+}
+
+/// Creates a directory and its parents, and prints its path with `~` expanded.
+fn mkdir(path: &Path) -> Result<(), Failure> {
+    let path = supervise::expand_home(path, &BTreeMap::new(), None);
+    fs::create_dir_all(&path)
+        .map_err(|error| Failure::Message(format!("cannot create {}: {error}", path.display())))?;
+    println!("{}", path.display());
+    Ok(())
+}
