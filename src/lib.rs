@@ -14,8 +14,8 @@
 
 use std::future::Future;
 
-use futures::{future::BoxFuture, stream::FuturesUnordered};
 use futures::{StreamExt, pin_mut};
+use futures::{future::BoxFuture, stream::FuturesUnordered};
 pub use runyard_datamanager as datamanager;
 pub use runyard_executor_core as executor;
 pub use runyard_objectstorage as objectstorage;

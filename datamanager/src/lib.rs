@@ -4,6 +4,8 @@
 
 mod codec;
 mod collection;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod coordinator;
 mod error;
 mod ext;

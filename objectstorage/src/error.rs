@@ -138,6 +138,25 @@ impl Error {
         matches!(self, Self::AlreadyExists { .. })
     }
 
+    /// The object that the call was about; `None` where the error is about something else.
+    pub fn key(&self) -> Option<&ObjectKey> {
+        match self {
+            Self::NotFound { key }
+            | Self::AlreadyExists { key }
+            | Self::UnsupportedKey { key, .. }
+            | Self::SizeMismatch { key, .. }
+            | Self::TooLarge { key, .. }
+            | Self::RangeNotSatisfiable { key, .. }
+            | Self::Body { key, .. }
+            | Self::Corrupt { key, .. } => Some(key),
+            Self::InvalidKey(_)
+            | Self::Full { .. }
+            | Self::PermissionDenied { .. }
+            | Self::Unavailable { .. }
+            | Self::Unusable { .. } => None,
+        }
+    }
+
     /// Sorts an I/O error of a filesystem into its variant; `doing` is a participle, `name` what it was done to.
     pub(crate) fn from_io(source: io::Error, doing: &'static str, name: impl Into<String>) -> Self {
         let name = name.into();

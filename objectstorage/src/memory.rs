@@ -129,7 +129,8 @@ fn whole(bytes: Bytes) -> BoxStream<'static, Result<Bytes>> {
     stream::iter((!bytes.is_empty()).then_some(Ok(bytes))).boxed()
 }
 
-async fn collect(key: &ObjectKey, body: Body, options: PutOptions) -> Result<Bytes> {
+/// The whole body, if it has the announced size.
+pub(crate) async fn collect(key: &ObjectKey, body: Body, options: PutOptions) -> Result<Bytes> {
     let mut meter = BodyMeter::new(key, options.size);
     let bytes = match body.into_bytes() {
         Ok(bytes) => {

@@ -15,6 +15,7 @@ pub struct IdSource(Mutex<StdRng>);
 
 impl IdSource {
     /// Seeded by the operating system: ids never repeat.
+    #[expect(clippy::disallowed_methods, reason = "the source that everything else is handed")]
     pub fn from_system() -> Self {
         Self(Mutex::new(rand::make_rng()))
     }

@@ -79,11 +79,11 @@ impl Committer {
     async fn commit(&mut self, mut candidates: Vec<Pending>) -> bool {
         self.leave_room_for_others().await;
         loop {
-            let lsn = self.tip.lsn + 1;
             if candidates.iter().any(|pending| pending.reads.position > self.store.position()) {
                 // Read at another process: its batch is in the log. Where that fails, so does the check below.
                 let _ = self.catch_up().await;
             }
+            let lsn = self.tip.lsn + 1;
             let mut plan = plan(lsn, candidates, |reads| self.store.check(reads));
             for (mut pending, error) in plan.refused {
                 pending.reply.send(Err(error));
@@ -107,7 +107,8 @@ impl Committer {
                 }
                 Outcome::Foreign(found) => match self.apply_foreign(*found) {
                     Ok(()) => {
-                        candidates = plan.accepted;
+                        // Whoever was told that the outcome is unknown has gone on: it is known now, and negative.
+                        candidates = plan.accepted.into_iter().filter(|pending| pending.reply.is_waiting()).collect();
                         let bytes = candidates.iter().map(Pending::framed_bytes).sum();
                         candidates.extend(self.queue.take(TRANSACTION_BYTES_MAX.saturating_sub(bytes)));
                         continue;

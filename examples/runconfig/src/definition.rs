@@ -50,7 +50,8 @@ pub struct RunDefinition {
     pub registries_auth: BTreeMap<String, AuthDefinition>,
     /// How long a task may run, unless it says otherwise.
     pub task_timeout: Option<Duration>,
-    /// The namespace that caches are read from and written to.
+    /// The namespace that caches are read from and written to, below the context's
+    /// [`cache_scope`](crate::CompileContext::cache_scope).
     pub cache_group: Option<String>,
     /// What happens to other runs of the group.
     pub concurrency: Option<ConcurrencyDefinition>,

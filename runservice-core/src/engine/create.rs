@@ -26,8 +26,8 @@ pub fn create(config: &RunConfig, identity: RunIdentity, new_id: &mut dyn FnMut(
 }
 
 pub(super) fn created(run: Run, tasks: impl Iterator<Item = Task>) -> Stepped {
-    let has_tasks = run.phase != RunPhase::SetupError;
-    let tasks: BTreeMap<TaskName, Task> = tasks.filter(|_| has_tasks).map(|task| (task.name.clone(), task)).collect();
+    let tasks = (run.phase != RunPhase::SetupError).then_some(tasks).into_iter().flatten();
+    let tasks: BTreeMap<TaskName, Task> = tasks.map(|task| (task.name.clone(), task)).collect();
     let state = RunState { run, tasks };
     let Run { name, phase, restart_of, .. } = state.run.clone();
     let mut effects: Vec<Effect> = vec![emit(&state, Change::RunCreated { name, phase, restart_of })];

@@ -39,13 +39,12 @@ pub fn round(
     while let Some((group, mut tasks)) = turns.pop_front() {
         while let Some(task) = tasks.pop_front() {
             let placement = scheduler.place(&task, &executors);
-            let taker = match &placement {
-                Placement::To(id) => executors.iter_mut().find(|executor| executor.id == *id),
-                Placement::Wait(_) => None,
-            };
+            let taken = matches!(placement, Placement::To(_));
+            if let Placement::To(id) = &placement {
+                executors.iter_mut().filter(|executor| executor.id == *id).for_each(|executor| executor.active += 1);
+            }
             round.placed.push(Placed { task, placement });
-            if let Some(executor) = taker {
-                executor.active += 1;
+            if taken {
                 round.last = Some(group.clone());
                 break;
             }

@@ -13,45 +13,45 @@ pub enum Placement {
     Wait(WaitingReason),
 }
 
-/// What never changes by waiting is filtered first, so that the reason names what somebody must do something about.
 pub(super) fn place(task: &WaitingTask, executors: &[ExecutorView]) -> Placement {
-    match candidates(task, executors) {
+    match best(task, executors) {
+        Ok(executor) => Placement::To(executor.id.clone()),
         Err(reason) => Placement::Wait(reason),
-        Ok(free) => match free.into_iter().min_by(|a, b| rank(a, b)) {
-            Some(executor) => Placement::To(executor.id.clone()),
-            None => Placement::Wait(WaitingReason::NoExecutor),
-        },
     }
 }
 
-/// The executors that could take the task at once; not empty.
-fn candidates<'a>(task: &WaitingTask, executors: &'a [ExecutorView]) -> Result<Vec<&'a ExecutorView>, WaitingReason> {
-    type Filtered<'a> = Vec<&'a ExecutorView>;
-    let keep = |from: &Filtered<'a>, fits: &dyn Fn(&ExecutorView) -> bool, reason: &dyn Fn() -> WaitingReason| {
-        let kept: Filtered<'a> = from.iter().copied().filter(|executor| fits(executor)).collect();
-        if kept.is_empty() { Err(reason()) } else { Ok(kept) }
-    };
-    let names = |of: &Filtered<'a>| of.iter().map(|executor| executor.name.clone()).collect::<Vec<_>>();
+/// What never changes by waiting is filtered first, so that the reason names what somebody must do something about.
+fn best<'a>(task: &WaitingTask, executors: &'a [ExecutorView]) -> Result<&'a ExecutorView, WaitingReason> {
+    let mut left: Vec<&ExecutorView> = executors.iter().collect();
+    narrow(&mut left, |_| true, |_| WaitingReason::NoExecutor)?;
+    if let Some(arch) = task.arch {
+        narrow(&mut left, |one| one.archs.contains(&arch), |_| WaitingReason::NoExecutorForArch { arch })?;
+    }
+    let allowed = |one: &ExecutorView| !task.privileged || one.allow_privileged_containers;
+    narrow(&mut left, allowed, |_| WaitingReason::NoPrivileged { arch: task.arch })?;
+    narrow(&mut left, |one| has_labels(one, task), |_| WaitingReason::NoLabels { labels: task.labels.clone() })?;
+    narrow(&mut left, |one| one.task_limit > 0, |all| WaitingReason::AllDraining { executors: names(all) })?;
+    narrow(&mut left, |one| one.alive, |all| WaitingReason::AllSilent { executors: names(all) })?;
+    narrow(&mut left, |one| one.free() > 0, |all| WaitingReason::AllFull { executors: all.len() })?;
+    left.into_iter().min_by(|a, b| rank(a, b)).ok_or(WaitingReason::NoExecutor)
+}
 
-    let all: Filtered<'a> = executors.iter().collect();
-    let known = keep(&all, &|_| true, &|| WaitingReason::NoExecutor)?;
-    let with_arch = match task.arch {
-        None => known,
-        Some(arch) => {
-            keep(&known, &|executor| executor.archs.contains(&arch), &|| WaitingReason::NoExecutorForArch { arch })?
-        }
-    };
-    let allowed = keep(&with_arch, &|executor| !task.privileged || executor.allow_privileged_containers, &|| {
-        WaitingReason::NoPrivileged { arch: task.arch }
-    })?;
-    let labelled = keep(&allowed, &|executor| has_labels(executor, task), &|| WaitingReason::NoLabels {
-        labels: task.labels.clone(),
-    })?;
-    let open = keep(&labelled, &|executor| executor.task_limit > 0, &|| WaitingReason::AllDraining {
-        executors: names(&labelled),
-    })?;
-    let alive = keep(&open, &|executor| executor.alive, &|| WaitingReason::AllSilent { executors: names(&open) })?;
-    keep(&alive, &|executor| executor.free() > 0, &|| WaitingReason::AllFull { executors: alive.len() })
+/// Keeps those that fit; if that is none, `reason` says of those that were left why.
+fn narrow(
+    left: &mut Vec<&ExecutorView>,
+    fits: impl Fn(&ExecutorView) -> bool,
+    reason: impl FnOnce(&[&ExecutorView]) -> WaitingReason,
+) -> Result<(), WaitingReason> {
+    let kept: Vec<&ExecutorView> = left.iter().copied().filter(|one| fits(one)).collect();
+    if kept.is_empty() {
+        return Err(reason(left));
+    }
+    *left = kept;
+    Ok(())
+}
+
+fn names(executors: &[&ExecutorView]) -> Vec<String> {
+    executors.iter().map(|executor| executor.name.clone()).collect()
 }
 
 fn has_labels(executor: &ExecutorView, task: &WaitingTask) -> bool {

@@ -44,17 +44,17 @@ pub enum WaitingReason {
         /// The ones that are asked for.
         labels: BTreeMap<String, String>,
     },
-    /// Every executor that could take it takes no new tasks.
+    /// Every executor that could run it takes no new tasks.
     AllDraining {
         /// Their names.
         executors: Vec<String>,
     },
-    /// Every executor that could take it has not been heard of for a while.
+    /// Every executor that could run it has not been heard of for a while.
     AllSilent {
         /// Their names.
         executors: Vec<String>,
     },
-    /// Every executor that could take it has as many tasks as it may.
+    /// Every executor that could run it has as many tasks as it may.
     AllFull {
         /// How many executors those are.
         executors: usize,
@@ -87,12 +87,16 @@ impl fmt::Display for WaitingReason {
             }
             Self::NoLabels { labels } => {
                 let labels: Vec<_> = labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
-                write!(f, "no executor that could run it has {}", quoted(&labels))
+                write!(f, "no executor that could run it has the labels {}", quoted(&labels))
             }
-            Self::AllDraining { executors } => write!(f, "takes no new tasks: {}", quoted(executors)),
-            Self::AllSilent { executors } => write!(f, "not heard of for a while: {}", quoted(executors)),
-            Self::AllFull { executors: 1 } => f.write_str("the only executor that could take it is full"),
-            Self::AllFull { executors } => write!(f, "all {executors} executors that could take it are full"),
+            Self::AllDraining { executors } => {
+                write!(f, "every executor that could run it takes no new tasks: {}", quoted(executors))
+            }
+            Self::AllSilent { executors } => {
+                write!(f, "every executor that could run it is silent: {}", quoted(executors))
+            }
+            Self::AllFull { executors: 1 } => f.write_str("the only executor that could run it is full"),
+            Self::AllFull { executors } => write!(f, "all {executors} executors that could run it are full"),
             Self::ExecutorSilent { executor, seconds } => write!(f, "executor `{executor}` silent for {seconds} s"),
             Self::Other { message } => f.write_str(message),
         }

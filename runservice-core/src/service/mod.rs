@@ -7,6 +7,8 @@ mod create;
 mod query;
 mod reports;
 mod store;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

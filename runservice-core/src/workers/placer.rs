@@ -5,7 +5,7 @@ use runyard_datamanager::Position;
 
 use super::Board;
 use crate::{
-    Error, ErrorKind, Result,
+    ErrorKind, Result,
     engine::Event,
     scheduler::{Placed, Placement},
     service::Core,
@@ -55,6 +55,6 @@ async fn assign(core: &Core, placed: Vec<Placed>) -> Result<Position> {
             }
         }),
     });
-    let positions: Vec<Position> = future::try_join_all(commits).await.map_err(Error::from)?;
+    let positions: Vec<Position> = future::try_join_all(commits).await?;
     Ok(positions.into_iter().max().unwrap_or(Position::ZERO))
 }

@@ -38,6 +38,9 @@ pub struct CompileContext {
     pub skip_ssh_host_key_check: bool,
     /// Whether the commit comes from a fork's pull request, whose author the project does not know.
     pub from_fork: bool,
+    /// What a definition's `cache_group` lies below, such as the owner of several projects; none: the project, so that
+    /// no definition reaches into the caches of another project.
+    pub cache_scope: Option<GroupPath>,
     /// What `from_variable` finds. The caller leaves out what a fork may not have.
     pub variables: BTreeMap<String, Value>,
 }
@@ -60,6 +63,7 @@ impl CompileContext {
             ssh_host_key: String::new(),
             skip_ssh_host_key_check: false,
             from_fork: false,
+            cache_scope: None,
             variables: BTreeMap::new(),
         }
     }

@@ -67,7 +67,11 @@ fn compile_run(
     context: &CompileContext,
 ) -> Result<RunConfig, Vec<String>> {
     let mut config = RunConfig::new(&run.name, context.group.clone());
-    config.cache_group = run.cache_group.clone();
+    if let Some(name) = &run.cache_group {
+        let scope = context.cache_scope.clone().unwrap_or_else(|| context.group.root());
+        let group = scope.child("cache", name).map_err(|error| vec![error.to_string()])?;
+        config.cache_group = Some(group.as_str().to_owned());
+    }
     if let Some(concurrency) = &run.concurrency {
         config.concurrency = concurrency.policy;
         if let Some(name) = &concurrency.group {
@@ -100,12 +104,23 @@ fn compile_run(
     if errors.is_empty() { Ok(config) } else { Err(errors) }
 }
 
+/// The most remarks that a run shows: nobody reads more, and the run is stored.
+const LINES_MAX: usize = 100;
+
+fn lines(diagnostics: &[&Diagnostic]) -> Vec<String> {
+    let mut lines: Vec<_> = diagnostics.iter().take(LINES_MAX).map(ToString::to_string).collect();
+    if let Some(more @ 1..) = diagnostics.len().checked_sub(LINES_MAX) {
+        lines.push(format!("and {more} more"));
+    }
+    lines
+}
+
 /// The run that shows why there is no other: it is created in phase `setuperror`.
 pub fn setup_error_run(name: &str, group: GroupPath, diagnostics: &[Diagnostic]) -> RunConfig {
     let mut config = RunConfig::new(name, group);
     let (errors, warnings) = diagnostics.iter().partition::<Vec<_>, _>(|diagnostic| diagnostic.is_error());
-    config.setup_errors = errors.iter().map(ToString::to_string).collect();
-    config.warnings = warnings.iter().map(ToString::to_string).collect();
+    config.setup_errors = lines(&errors);
+    config.warnings = lines(&warnings);
     if config.setup_errors.is_empty() {
         // Without an error it would be a run that succeeds at once.
         config.setup_errors.push("the definition cannot be used, for a reason that was not given".to_owned());

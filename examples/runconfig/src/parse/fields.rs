@@ -1,5 +1,7 @@
 //! Reading maps and lists: which keys are known, which occur twice, which are typing errors?
 
+use std::collections::{HashMap, hash_map::Entry};
+
 use super::{At, Reader};
 use crate::{
     node::{Key, Node, NodeKind},
@@ -95,14 +97,18 @@ impl<'f> Reader<'f> {
     /// Reads a map whose keys are free, such as the names of variables. Of two equal keys, the last counts.
     pub(super) fn free_map<'n>(&mut self, at: &At<'n>) -> Vec<(&'n Key, At<'n>)> {
         let mut result: Vec<(&'n Key, At<'n>)> = Vec::new();
+        let mut indexes = HashMap::new();
         for (key, value) in self.entries(at).unwrap_or_default() {
             let value = at.key(&key.text, value);
-            match result.iter_mut().find(|(other, _)| other.text == key.text) {
-                Some(entry) => {
+            match indexes.entry(key.text.as_str()) {
+                Entry::Occupied(index) => {
                     self.duplicate(at, key);
-                    *entry = (key, value);
+                    result[*index.get()] = (key, value);
                 }
-                None => result.push((key, value)),
+                Entry::Vacant(index) => {
+                    index.insert(result.len());
+                    result.push((key, value));
+                }
             }
         }
         result

@@ -13,7 +13,7 @@ mod step;
 mod task;
 mod when;
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use crate::{
     Diagnostic, Severity,
@@ -70,12 +70,18 @@ pub fn parse_node(file: &str, root: &Node) -> Parsed {
     let mut reader = Reader { file, version: Version::V0, diagnostics: Vec::new() };
     let definition = run::definition(&mut reader, &At { node: root, path: String::new() });
     let mut diagnostics = reader.diagnostics;
-    // Aliases make one broken place be seen several times, with another path each.
-    diagnostics.sort_by(|a, b| a.position.cmp(&b.position));
-    diagnostics.dedup();
+    diagnostics.sort_by_key(|diagnostic| diagnostic.position);
+    // Aliases make one broken place be seen several times, with another path each: mending it once is enough.
+    let mut seen = HashSet::new();
+    diagnostics.retain(|diagnostic| {
+        diagnostic.position == Position::default() || seen.insert((diagnostic.position, diagnostic.message.clone()))
+    });
     let definition = definition.filter(|_| !diagnostics.iter().any(Diagnostic::is_error));
     Parsed { definition, diagnostics }
 }
+
+/// How much of a key a path repeats; no name of the language is longer.
+const PATH_KEY_CHARS_MAX: usize = 100;
 
 /// A node and the path that leads to it.
 #[derive(Clone, Debug)]
@@ -86,7 +92,9 @@ struct At<'n> {
 
 impl<'n> At<'n> {
     fn key(&self, key: &str, node: &'n Node) -> Self {
-        let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
+        // A key may be as long as the file, and everything below it repeats the path.
+        let key: String = key.chars().take(PATH_KEY_CHARS_MAX).collect();
+        let path = if self.path.is_empty() { key } else { format!("{}.{key}", self.path) };
         Self { node, path }
     }
 

@@ -5,7 +5,11 @@ use std::collections::BTreeSet;
 use runyard_runservice_core::model::{GroupPath, RunConfig, TaskConfig};
 
 use super::{At, Reader, depends::Dependencies, fields::Known};
-use crate::definition::{Definition, RunDefinition, TaskDefinition, Version};
+use crate::{
+    definition::{Definition, RunDefinition, TaskDefinition, Version},
+    node::NodeKind,
+    suggest,
+};
 
 const TOP: Known = Known::always(&["runs", "docker_registries_auth", "task_timeout_interval", "version"]);
 
@@ -13,6 +17,12 @@ const RUN: Known = Known {
     always: &["name", "tasks", "when", "docker_registries_auth", "task_timeout_interval"],
     v1: &["cache_group", "schedule", "inputs", "concurrency"],
 };
+
+/// The most tasks of a run: checking a graph takes time that grows with the square of them.
+const TASKS_MAX: usize = 1000;
+
+/// How many unknown parents are worth a search for what was meant.
+const GUESSES_MAX: usize = 20;
 
 /// Reads a whole definition. `None`: nothing of it could be read.
 pub(super) fn definition(reader: &mut Reader<'_>, root: &At<'_>) -> Option<Definition> {
@@ -47,12 +57,12 @@ pub(super) fn definition(reader: &mut Reader<'_>, root: &At<'_>) -> Option<Defin
 }
 
 fn version(reader: &mut Reader<'_>, root: &At<'_>) -> Version {
-    let crate::NodeKind::Map(entries) = &root.node.kind else { return Version::V0 };
+    let NodeKind::Map(entries) = &root.node.kind else { return Version::V0 };
     let Some((_, node)) = entries.iter().rev().find(|(key, _)| key.text.eq_ignore_ascii_case("version")) else {
         return Version::V0;
     };
     let at = root.key("version", node);
-    if at.node.kind == crate::NodeKind::Null {
+    if at.node.kind == NodeKind::Null {
         return Version::V0;
     }
     match reader.text(&at).as_deref() {
@@ -85,7 +95,13 @@ fn run(reader: &mut Reader<'_>, at: &At<'_>) -> Option<RunDefinition> {
     let mut dependencies = Vec::new();
     if let Some(tasks) = fields.get("tasks") {
         let mut names = BTreeSet::new();
-        for item in reader.list(&tasks) {
+        let mut items = reader.list(&tasks);
+        if items.len() > TASKS_MAX {
+            let message = format!("the run has {} tasks, and {TASKS_MAX} are the most", items.len());
+            reader.error(&tasks, message, "split it into several runs");
+            items.truncate(TASKS_MAX);
+        }
+        for item in items {
             let Some((task, depends)) = reader.task(&item) else { continue };
             if !names.insert(task.name.clone()) {
                 reader.error(&item, format_args!("another task is called `{}` too", task.name), "rename one of them");
@@ -103,8 +119,10 @@ fn run(reader: &mut Reader<'_>, at: &At<'_>) -> Option<RunDefinition> {
 /// Reports dependencies on tasks that do not exist, and cycles.
 fn check_graph(reader: &mut Reader<'_>, at: &At<'_>, tasks: &[TaskDefinition], dependencies: &[Dependencies<'_>]) {
     let names: BTreeSet<_> = tasks.iter().map(|task| &task.name).collect();
-    for (parent, at) in dependencies.iter().flatten().filter(|(parent, _)| !names.contains(parent)) {
-        let meant = crate::suggest::nearest(parent.as_str(), names.iter().map(|name| name.as_str()));
+    let unknown = dependencies.iter().flatten().filter(|(parent, _)| !names.contains(parent));
+    for (index, (parent, at)) in unknown.enumerate() {
+        let known = names.iter().map(|name| name.as_str());
+        let meant = (index < GUESSES_MAX).then(|| suggest::nearest(parent.as_str(), known)).flatten();
         let hint = meant.map(|name| format!("did you mean `{name}`?")).unwrap_or_default();
         reader.error(at, format_args!("the task `{parent}` does not exist in this run"), &hint);
     }

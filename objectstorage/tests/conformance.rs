@@ -1,0 +1,58 @@
+//! Does every storage of this crate keep every promise?
+
+use std::sync::{Arc, Mutex};
+
+use runyard_objectstorage::{
+    KEY_BYTES_MAX, MemoryStorage, MetricsStorage, ObjectStorage, PosixStorage, PrefixStorage, conformance,
+};
+use tempfile::TempDir;
+
+/// Directories that live as long as the suite runs.
+#[derive(Default)]
+struct Directories(Mutex<Vec<TempDir>>);
+
+impl Directories {
+    async fn open(&self) -> PosixStorage {
+        let directory = tempfile::tempdir().unwrap();
+        let storage = PosixStorage::open(directory.path()).await.unwrap();
+        self.0.lock().unwrap().push(directory);
+        storage
+    }
+}
+
+/// The prefix `p` and its slash take two bytes from every key.
+fn below_prefix() -> conformance::Settings {
+    let mut settings = conformance::Settings::default();
+    settings.key_bytes_max = KEY_BYTES_MAX - 2;
+    settings
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_conforms() {
+    conformance::run(async || Arc::new(MemoryStorage::new()) as Arc<dyn ObjectStorage>).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_below_a_prefix_conforms() {
+    let make = async || {
+        let part = PrefixStorage::new(MetricsStorage::new(MemoryStorage::new()), "p");
+        Arc::new(part.unwrap()) as Arc<dyn ObjectStorage>
+    };
+    conformance::run_with(make, below_prefix()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn posix_conforms() {
+    let directories = Directories::default();
+    conformance::run(async || Arc::new(directories.open().await) as Arc<dyn ObjectStorage>).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn posix_below_a_prefix_conforms() {
+    let directories = Directories::default();
+    let make = async || {
+        let part = PrefixStorage::new(directories.open().await, "p");
+        Arc::new(part.unwrap()) as Arc<dyn ObjectStorage>
+    };
+    conformance::run_with(make, below_prefix()).await;
+}

@@ -1,0 +1,87 @@
+//! Which rows and which news go with a change?
+
+use runyard_executor_core::contract::{AttemptState, LogEnd, StepRef, TaskId};
+
+use super::kit::{World, changes, executor, name, rows, task};
+use crate::{
+    engine::{Change, Effect, Event},
+    model::RunResult,
+};
+
+fn id(world: &World, task: &str) -> TaskId {
+    world.task(task).id.clone()
+}
+
+#[test]
+fn a_task_is_in_the_placement_queue_exactly_while_it_is_ready() {
+    let mut world = World::queued([task("a"), task("b").after("a")]);
+    let effects = world.apply(Event::Start);
+    assert_eq!(rows(&effects), [&Effect::Ready { task: name("a") }, &Effect::RunStarted]);
+    let added =
+        Effect::AssignmentAdded { task: name("a"), id: id(&world, "a"), attempt: 1, executor: executor("exec") };
+    assert_eq!(rows(&world.assign("a", "exec")), [&added, &Effect::NotReady { task: name("a") }]);
+    assert_eq!(rows(&world.accept("a", "exec")), Vec::<&Effect>::new());
+}
+
+#[test]
+fn the_end_of_a_task_removes_its_assignment_seals_its_logs_and_wakes_its_children() {
+    let mut world = World::running([task("a"), task("b").after("a")]);
+    world.begin("a");
+    let effects = world.report("a", AttemptState::Success);
+    let (a, id) = (name("a"), id(&world, "a"));
+    let end = Some(LogEnd { bytes: 3, sha256: None });
+    let expected = [
+        Effect::AssignmentRemoved {
+            task: a.clone(),
+            id: id.clone(),
+            attempt: 1,
+            executor: executor("exec"),
+            taken_back: false,
+        },
+        Effect::SealLog { task: a, id, attempt: 1, step: StepRef::Step(0), end },
+        Effect::Ready { task: name("b") },
+    ];
+    assert_eq!(rows(&effects), expected.iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn the_end_of_a_run_lets_the_next_of_its_group_start() {
+    let mut world = World::running([task("a")]);
+    let effects = world.fail("a");
+    assert!(rows(&effects).contains(&&Effect::RunFinished));
+    let told = changes(&effects);
+    let last = &told[told.len() - 2..];
+    let result = RunResult::Failed;
+    assert_eq!(last, [&Change::RunResultSet { result }, &Change::RunFinished { result }]);
+}
+
+#[test]
+fn a_failure_is_told_with_its_reason() {
+    let mut world = World::running([task("a")]);
+    let effects = world.fail("a");
+    let reason = changes(&effects).into_iter().find_map(|change| match change {
+        Change::TaskStatus { failure, .. } => failure.clone(),
+        _ => None,
+    });
+    assert_eq!(reason.map(|failure| failure.message), Some("it broke".to_owned()));
+}
+
+#[test]
+fn an_event_reads_back_from_json_with_its_run_beside_its_change() {
+    let mut world = World::running([task("a")]);
+    let effects = world.assign("a", "exec");
+    let Some(Effect::Emit(event)) = effects.last() else { panic!("{effects:?}") };
+    let json = serde_json::to_string(event).unwrap();
+    assert_eq!(
+        json,
+        r#"{"run":"run-7","number":7,"group":"/project/1/branch/main","type":"task_assigned","task":"a","id":"task-1","attempt":1,"executor":"exec","accepted":false,"stop":false}"#
+    );
+    assert_eq!(serde_json::from_str::<crate::engine::RunEvent>(&json).unwrap(), *event);
+}
+
+#[test]
+fn what_changes_nothing_has_no_effect() {
+    let mut world = World::running([task("a").approval(1)]);
+    world.apply(Event::SetAnnotations { task: name("a"), patch: super::kit::patch("x", None) });
+    assert_eq!(world.apply(Event::SetAnnotations { task: name("a"), patch: Default::default() }), []);
+}
