@@ -47,6 +47,7 @@ impl Home {
         let (token, _) = AdminToken::load_or_create(&directory.admin_token()).expect("a token");
         let listener = listen::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound").to_string();
+        let end = CancellationToken::new();
         let parts = server::Parts {
             config_data: Arc::new(data.clone()),
             storage,
@@ -55,9 +56,9 @@ impl Home {
             token: token.clone(),
             git: git::Settings { push_size_max: self.push_size_max, ..git::Settings::new(directory.git_cache()) },
             own_url: format!("http://{address}"),
+            end: end.clone(),
         };
         let Assembled { router, triggers } = server::assemble(parts).await.expect("a server");
-        let end = CancellationToken::new();
         let working = end.clone();
         let handles_triggers = self.handles_triggers;
         let serving = tokio::spawn(async move {

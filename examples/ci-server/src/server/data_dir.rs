@@ -75,6 +75,16 @@ impl DataDir {
         self.root.join("cache/git")
     }
 
+    /// The journal of the executor.
+    pub(crate) fn executor(&self) -> PathBuf {
+        self.root.join("executor")
+    }
+
+    /// Where tasks run.
+    pub(crate) fn pods(&self) -> PathBuf {
+        self.root.join("pods")
+    }
+
     /// The file of the first token.
     pub(crate) fn admin_token(&self) -> PathBuf {
         self.root.join("admin-token")

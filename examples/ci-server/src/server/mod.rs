@@ -23,6 +23,7 @@ use axum::{Router, middleware, routing::get};
 use runyard_datamanager::DataManager;
 use runyard_objectstorage::ObjectStorage;
 use runyard_runservice_core::RunService;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     configdata::ConfigData,
@@ -40,6 +41,8 @@ pub(crate) struct AppState {
     pub(crate) config: ConfigData,
     pub(crate) runs: RunService,
     pub(crate) ids: Arc<Ids>,
+    /// When it is cancelled, answers that could go on for ever break off.
+    pub(crate) end: CancellationToken,
 }
 
 /// The parts that a server is put together from.
@@ -54,6 +57,8 @@ pub(crate) struct Parts {
     pub(crate) git: git::Settings,
     /// The address of this server, as tasks reach it: `http://127.0.0.1:8080`.
     pub(crate) own_url: String,
+    /// Ends the server.
+    pub(crate) end: CancellationToken,
 }
 
 /// What there is to do, each part for its own future.
@@ -67,13 +72,13 @@ pub(crate) struct Assembled {
 
 /// Wires the parts.
 pub(crate) async fn assemble(parts: Parts) -> git::Result<Assembled> {
-    let Parts { config_data, storage, runs, ids, token, git, own_url } = parts;
+    let Parts { config_data, storage, runs, ids, token, git, own_url, end } = parts;
     let config = ConfigData::new(config_data);
     let git = Arc::new(GitService::open(config.clone(), storage, Arc::clone(&ids), git).await?);
     let clone = CloneAccess { server: own_url, token: token.clone() };
     let triggers = TriggerWorker::new(config.clone(), Arc::clone(&git), runs.clone(), clone);
     let api = api::routes()
-        .with_state(AppState { config, runs, ids: Arc::clone(&ids) })
+        .with_state(AppState { config, runs, ids: Arc::clone(&ids), end })
         .layer(middleware::from_fn_with_state(token.clone(), auth::require_bearer));
     let git = git::routes(git).layer(middleware::from_fn_with_state(token, auth::require_basic));
     let router = Router::new()

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use runyard_executor_core::contract::StepRef;
 use runyard_runservice_core::LogRequest;
 use serde::{Deserialize, Serialize};
@@ -53,9 +53,15 @@ async fn read(
         follow: query.follow,
     };
     // A client that goes away drops the stream; one that reads slowly holds it back.
-    let log = state.runs.log(&request).await?.inspect_err(|error| {
-        tracing::warn!(error = error as &dyn std::error::Error, "a log broke off while it was read");
+    let log = state.runs.log(&request).await?.map_err(|error| {
+        tracing::warn!(error = &error as &dyn std::error::Error, "a log broke off while it was read");
+        std::io::Error::other(error)
     });
+    // The server ends: the client must not take that for the end of the log.
+    let broken_off = state.end.clone();
+    let broken_off = stream::once(async move { broken_off.is_cancelled() })
+        .filter_map(async |is_ending| is_ending.then(|| Err(std::io::Error::other("the server is ending"))));
+    let log = log.take_until(state.end.cancelled_owned()).chain(broken_off);
     let head = [
         (header::CONTENT_TYPE, "text/plain; charset=utf-8"),
         (header::CACHE_CONTROL, "no-cache"),
