@@ -27,7 +27,9 @@ pub(crate) enum Error {
         reason: String,
     },
     /// Nobody answered.
-    #[error("the server at {server} cannot be reached: start it with `runyard serve`, or give its address with --server")]
+    #[error(
+        "the server at {server} cannot be reached: start it with `runyard serve`, or give its address with --server"
+    )]
     Unreachable {
         /// Where it should be.
         server: Url,

@@ -6,9 +6,9 @@ mod configdata;
 mod git;
 mod ids;
 mod server;
-mod trigger;
 #[cfg(test)]
 mod testing;
+mod trigger;
 
 use std::process::ExitCode;
 

@@ -24,13 +24,11 @@ use crate::{
 pub(crate) struct Home {
     directory: TempDir,
     pub(crate) push_size_max: u64,
-    /// Whether servers make runs out of pushes.
-    pub(crate) handles_triggers: bool,
 }
 
 impl Home {
     pub(crate) fn new() -> Self {
-        Self { directory: tempfile::tempdir().expect("a directory"), push_size_max: 1 << 30, handles_triggers: false }
+        Self { directory: tempfile::tempdir().expect("a directory"), push_size_max: 1 << 30 }
     }
 
     pub(crate) fn path(&self, below: &str) -> PathBuf {
@@ -51,28 +49,19 @@ impl Home {
         let parts = server::Parts {
             config_data: Arc::new(data.clone()),
             storage,
-            runs: runs.clone(),
+            runs,
             ids: Arc::new(Ids::from_os().expect("random bytes")),
             token: token.clone(),
             git: git::Settings { push_size_max: self.push_size_max, ..git::Settings::new(directory.git_cache()) },
             own_url: format!("http://{address}"),
             end: end.clone(),
         };
-        let Assembled { router, triggers } = server::assemble(parts).await.expect("a server");
-        let working = end.clone();
-        let handles_triggers = self.handles_triggers;
-        let serving = tokio::spawn(async move {
-            let trigger = async {
-                if handles_triggers {
-                    triggers.run(working.clone()).await.expect("triggers are followed");
-                }
-            };
-            let (served, ()) = tokio::join!(listen::serve(listener, router, working.clone()), trigger);
-            served
-        });
+        let Assembled { router, .. } = server::assemble(parts).await.expect("a server");
+        // Without the worker of the triggers: tests look at what a push leaves to it.
+        let serving = tokio::spawn(listen::serve(listener, router, end.clone()));
         let config = ConfigData::new(Arc::new(data.clone()));
         let token = token.as_str().to_owned();
-        TestServer { address, token, config, runs, data: [data, run_data], end, serving, _directory: directory }
+        TestServer { address, token, config, data: [data, run_data], end, serving, _directory: directory }
     }
 
     /// The git service alone, as a server would have it.
@@ -102,7 +91,6 @@ pub(crate) struct TestServer {
     pub(crate) address: String,
     pub(crate) token: String,
     pub(crate) config: ConfigData,
-    pub(crate) runs: RunService,
     data: [WalDataManager; 2],
     end: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,

@@ -135,3 +135,63 @@ impl TriggerWorker {
         Ok(self.config.remove_trigger(key).await?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use runyard_datamanager::MemoryDataManager;
+    use runyard_objectstorage::MemoryStorage;
+    use runyard_runservice_core::{EventSequence, RunFilter, model::RunPhase};
+
+    use super::*;
+    use crate::{
+        server::auth::AdminToken,
+        testing::{Home, create_project},
+    };
+
+    const TWO_RUNS: &str = "runs: [{name: a, tasks: []}, {name: b, tasks: []}]";
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_trigger_that_is_handled_again_makes_no_second_run() {
+        let home = Home::new();
+        let server = home.start().await;
+        let project = create_project(&server.config, "app").await;
+        let work = home.work("work").await;
+        work.commit(".runyard/config.yml", TWO_RUNS).await;
+        work.git(&["push", "-q", &server.git_url("app"), "main"]).await;
+        work.git(&["rm", "-q", "-r", ".runyard"]).await;
+        work.commit("a", "1").await;
+        work.git(&["push", "-q", &server.git_url("app"), "main"]).await;
+        server.stop().await;
+
+        let (config, git) = home.git_service().await;
+        let runs = RunService::builder(MemoryDataManager::new(), MemoryStorage::new()).build();
+        let (token, _) = AdminToken::load_or_create(&home.path("admin-token")).expect("a token");
+        let clone = CloneAccess { server: "http://127.0.0.1:8080".to_owned(), token };
+        let worker = TriggerWorker::new(config.clone(), Arc::new(git), runs.clone(), clone);
+        let of_project = RunFilter { root: Some(root_group(&project)), ..RunFilter::default() };
+        let triggers = config.triggers().await.expect("rows");
+        assert_eq!(triggers.len(), 2);
+        // As if the process had ended each time before it removed the trigger.
+        for _ in 0..2 {
+            worker.handle(&triggers[0].0, &triggers[0].1).await.expect("handled");
+        }
+        // What is left of it when it starts again: the second trigger.
+        let left = config.triggers().await.expect("rows");
+        assert_eq!(left, triggers[1..]);
+        let end = CancellationToken::new();
+        let mut changes = runs.events(EventSequence::ZERO);
+        let end_when_done = async {
+            while runs.list(&of_project).await.expect("a list").runs.len() < 3 {
+                changes.next().await.expect("no end").expect("an event");
+            }
+            end.cancel();
+        };
+        let (done, ()) = tokio::join!(worker.run(end.clone()), end_when_done);
+        done.expect("ended");
+        let page = runs.list(&of_project).await.expect("a list").runs;
+        let found: Vec<_> = page.iter().rev().map(|run| (run.number, run.name.as_str())).collect();
+        assert_eq!(found, [(1, "a"), (2, "b"), (3, "setup")]);
+        assert_eq!(page[0].phase, RunPhase::SetupError);
+        assert!(page[0].setup_errors[0].contains(".runyard/config.yml"));
+    }
+}

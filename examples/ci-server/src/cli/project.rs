@@ -14,7 +14,9 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(super) enum ProjectCommand {
     /// Create a project, whose repository can be pushed to at once
-    #[command(after_help = "Example:\n  runyard project create hello\n  git push http://127.0.0.1:8080/git/hello.git main")]
+    #[command(
+        after_help = "Example:\n  runyard project create hello\n  git push http://127.0.0.1:8080/git/hello.git main"
+    )]
     Create(CreateArgs),
     /// List all projects
     #[command(after_help = "Example:\n  runyard project list --json")]

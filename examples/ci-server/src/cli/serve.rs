@@ -99,8 +99,11 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
 fn last_words(held: usize) -> String {
     match held {
         0 => "Ended; the executor holds no task.".to_owned(),
-        1 => "Ended; 1 task is with the executor: it goes on under its supervisor, and the next start takes it up.".to_owned(),
-        _ => format!("Ended; {held} tasks are with the executor: they go on under their supervisors, and the next start takes them up."),
+        1 => "Ended; 1 task is with the executor: it goes on under its supervisor, and the next start takes it up."
+            .to_owned(),
+        _ => format!(
+            "Ended; {held} tasks are with the executor: they go on under their supervisors, and the next start takes them up."
+        ),
     }
 }
 

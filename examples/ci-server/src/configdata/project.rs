@@ -64,7 +64,9 @@ impl ProjectName {
     pub(crate) fn parse(name: &str) -> Result<Self> {
         match broken_rule(name) {
             None => Ok(Self(name.to_owned())),
-            Some(reason) => Err(Error::InvalidProjectName { name: name.chars().take(NAME_BYTES_MAX).collect(), reason }),
+            Some(reason) => {
+                Err(Error::InvalidProjectName { name: name.chars().take(NAME_BYTES_MAX).collect(), reason })
+            }
         }
     }
 

@@ -131,11 +131,13 @@ fn broken_rule(name: &str) -> Option<&'static str> {
     if name.split('/').any(|part| part.is_empty() || part.starts_with('.') || part.ends_with(".lock")) {
         return Some("a part of it is empty, begins with a dot or ends with `.lock`");
     }
-    let refused = |char: char| char.is_ascii_control() || matches!(char, ' ' | '~' | '^' | ':' | '?' | '*' | '[' | '\\');
+    let refused =
+        |char: char| char.is_ascii_control() || matches!(char, ' ' | '~' | '^' | ':' | '?' | '*' | '[' | '\\');
     if name.contains(refused) {
         return Some("it has a space, a control character or one of ~^:?*[\\");
     }
-    (name.contains("..") || name.contains("@{") || name.ends_with('.')).then_some("it has `..` or `@{`, or ends with a dot")
+    (name.contains("..") || name.contains("@{") || name.ends_with('.'))
+        .then_some("it has `..` or `@{`, or ends with a dot")
 }
 
 impl TryFrom<String> for RefName {

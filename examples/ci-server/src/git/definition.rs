@@ -30,10 +30,7 @@ pub(crate) enum DefinitionFile {
     /// None does.
     Missing,
     /// It is a text.
-    Text {
-        path: String,
-        content: String,
-    },
+    Text { path: String, content: String },
     /// It cannot be read as one.
     Unusable {
         path: String,
@@ -58,8 +55,7 @@ impl GitService {
         tree.args(["ls-tree", "-z", "-l", "--full-tree", id.as_str(), "--"]).args(paths);
         let tree = output(tree, "reading a tree", b"").await?;
         let entries: Vec<Entry> = String::from_utf8_lossy(&tree).split('\0').filter_map(Entry::parse).collect();
-        let found: Vec<_> =
-            paths.iter().filter_map(|path| entries.iter().find(|entry| entry.path == *path)).collect();
+        let found: Vec<_> = paths.iter().filter_map(|path| entries.iter().find(|entry| entry.path == *path)).collect();
         let definition = match found.first() {
             None => DefinitionFile::Missing,
             Some(entry) => read_file(&git_dir, entry).await?,
@@ -109,12 +105,7 @@ impl Entry {
         let (head, path) = line.split_once('\t')?;
         let mut words = head.split_whitespace();
         let (mode, _kind, object, size) = (words.next()?, words.next()?, words.next()?, words.next()?);
-        Some(Self {
-            mode: mode.to_owned(),
-            object: object.to_owned(),
-            size: size.parse().ok(),
-            path: path.to_owned(),
-        })
+        Some(Self { mode: mode.to_owned(), object: object.to_owned(), size: size.parse().ok(), path: path.to_owned() })
     }
 }
 
@@ -134,8 +125,10 @@ mod tests {
     #[test]
     fn a_commit_is_read_with_its_author_and_message() {
         let id = "0123456789abcdef0123456789abcdef01234567";
-        let head = "tree x\nparent y\nauthor A <B> C <a@b.org> 17 +0100\ncommitter D <d> 17 +0100\ngpgsig -----\n  more";
-        let (found, author, message) = parse_commit(&format!("{id} commit 99\n{head}\n\nTitle\n\nBody\n\n")).expect("read");
+        let head =
+            "tree x\nparent y\nauthor A <B> C <a@b.org> 17 +0100\ncommitter D <d> 17 +0100\ngpgsig -----\n  more";
+        let (found, author, message) =
+            parse_commit(&format!("{id} commit 99\n{head}\n\nTitle\n\nBody\n\n")).expect("read");
         assert_eq!((found.as_str(), author.as_str(), message.as_str()), (id, "A <B> C <a@b.org>", "Title\n\nBody"));
         assert_eq!(parse_commit(&format!("{id}^{{commit}} missing\n")), None);
         assert_eq!(parse_commit(&format!("{id} tree 3\nabc\n")), None);

@@ -4,9 +4,8 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use async_compression::tokio::bufread::GzipDecoder;
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
-    Extension,
     extract::{Path, Query, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},

@@ -70,7 +70,9 @@ pub(crate) enum Error {
     #[error("the request ended before it was complete")]
     Body(#[source] std::io::Error),
     /// The request is larger than allowed.
-    #[error("the push is larger than {limit} bytes, the limit of this server: push fewer commits at once, or raise the limit")]
+    #[error(
+        "the push is larger than {limit} bytes, the limit of this server: push fewer commits at once, or raise the limit"
+    )]
     TooLarge {
         /// The limit in bytes.
         limit: u64,

@@ -103,8 +103,12 @@ pub(super) async fn require_bearer(State(token): State<AdminToken>, request: Req
         Some(given) if token.is(given) => next.run(request).await,
         given => {
             let detail = match given {
-                Some(_) => "the token is not valid: use the content of the file `admin-token` in the server's data directory",
-                None => "this call needs a token: send `Authorization: Bearer <token>`; the command line takes it from --token or RUNYARD_TOKEN",
+                Some(_) => {
+                    "the token is not valid: use the content of the file `admin-token` in the server's data directory"
+                }
+                None => {
+                    "this call needs a token: send `Authorization: Bearer <token>`; the command line takes it from --token or RUNYARD_TOKEN"
+                }
             };
             let problem = Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
             ([(header::WWW_AUTHENTICATE, "Bearer realm=\"Runyard\"")], problem).into_response()

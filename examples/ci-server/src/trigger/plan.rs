@@ -89,8 +89,7 @@ fn compile(
         DefinitionFile::Missing => return Err(vec![runyard_runconfig::not_found()]),
         DefinitionFile::Unusable { path, reason } => return Err(vec![unusable(path, reason)]),
     };
-    let (definition, parsed) =
-        runyard_runconfig::parse(path, found.candidate.format, content).into_result()?;
+    let (definition, parsed) = runyard_runconfig::parse(path, found.candidate.format, content).into_result()?;
     let context = context(project, trigger, commit, shell, access);
     let mut runs = runyard_runconfig::compile(&definition, &context)?.runs;
     let warnings: Vec<String> = found.warnings.iter().chain(&parsed).map(ToString::to_string).collect();
@@ -145,7 +144,13 @@ fn annotations(project: &Project, trigger: &Trigger, commit: Option<&Commit>) ->
     annotations
 }
 
-fn context(project: &Project, trigger: &Trigger, commit: &Commit, shell: &Shell, access: &CloneAccess) -> CompileContext {
+fn context(
+    project: &Project,
+    trigger: &Trigger,
+    commit: &Commit,
+    shell: &Shell,
+    access: &CloneAccess,
+) -> CompileContext {
     let mut context = CompileContext::new(shell.group.clone());
     context.ref_type = if trigger.name.tag().is_some() { RefType::Tag } else { RefType::Branch };
     context.git_ref = trigger.name.to_string();
@@ -165,4 +170,79 @@ fn clone_environment(project: &Project, repository_url: &str, access: &CloneAcce
         ("GIT_CONFIG_KEY_0".to_owned(), Value::from(format!("http.{repository_url}.extraHeader"))),
         ("GIT_CONFIG_VALUE_0".to_owned(), Value::secret(format!("Authorization: Basic {credentials}"))),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        configdata::{ProjectId, ProjectName, RefName},
+        ids::Ids,
+    };
+
+    const TWO_RUNS: &str = "runs: [{name: a, tasks: []}, {name: b, when: {tag: v1}, tasks: []}]";
+
+    fn planned(name: &str, message: &str, definition: DefinitionFile) -> Vec<RunConfig> {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (token, _) = AdminToken::load_or_create(&directory.path().join("token")).expect("a token");
+        let access = CloneAccess { server: "http://127.0.0.1:8080".to_owned(), token };
+        let id = ProjectId::generate(&Ids::seeded(1));
+        let project = Project { id, name: ProjectName::parse("app").expect("a name"), default_branch: None };
+        let new: crate::configdata::ObjectId = "a".repeat(40).parse().expect("an object id");
+        let name = RefName::parse(name).expect("a ref name");
+        let trigger = Trigger { project: project.id.clone(), name, old: None, new: new.clone() };
+        let (author, message) = ("A <a@b>".to_owned(), message.to_owned());
+        let present = match &definition {
+            DefinitionFile::Missing => Vec::new(),
+            DefinitionFile::Text { path, .. } | DefinitionFile::Unusable { path, .. } => vec![path.clone()],
+        };
+        let commit = Commit { id: new, message, author, present, definition };
+        plan(&project, &trigger, Ok(&commit), &access).runs
+    }
+
+    fn text(content: &str) -> DefinitionFile {
+        DefinitionFile::Text { path: ".runyard/config.yml".to_owned(), content: content.to_owned() }
+    }
+
+    #[test]
+    fn a_branch_and_a_tag_get_the_runs_that_match_them_in_file_order() {
+        for (name, group, runs) in
+            [("refs/heads/feature/x", "/branch/feature%2Fx", &["a"][..]), ("refs/tags/v1", "/tag/v1", &["a", "b"])]
+        {
+            let planned = planned(name, "Title", text(TWO_RUNS));
+            assert_eq!(planned.iter().map(|run| run.name.as_str()).collect::<Vec<_>>(), runs);
+            for run in planned {
+                assert!(run.group.as_str().ends_with(group), "{}", run.group);
+                assert_eq!(run.annotations["ref"], name);
+                assert_eq!(run.annotations["message"], "Title");
+                assert_eq!(run.static_environment["RUNYARD_GIT_REF"].expose(), name);
+                let key = run.static_environment["GIT_CONFIG_KEY_0"].expose();
+                assert_eq!(key, "http.http://127.0.0.1:8080/git/app.git.extraHeader");
+                assert!(run.static_environment["GIT_CONFIG_VALUE_0"].is_secret());
+            }
+        }
+    }
+
+    #[test]
+    fn a_commit_that_asks_for_no_runs_gets_none() {
+        assert!(planned("refs/heads/main", "Mend a typo [ci skip]", text(TWO_RUNS)).is_empty());
+        assert!(planned("refs/heads/main", "Mend [ci skip]", DefinitionFile::Missing).is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_definition_is_shown_at_one_run() {
+        let unusable = DefinitionFile::Unusable { path: ".runyard/config.yml".to_owned(), reason: "it is a link" };
+        for (definition, expected) in [
+            (DefinitionFile::Missing, "has no run definition"),
+            (unusable, ".runyard/config.yml: error: it is a link"),
+            (text("runs: 7"), ".runyard/config.yml:1"),
+            (text("{"), ".runyard/config.yml:1"),
+        ] {
+            let planned = planned("refs/heads/main", "Title", definition);
+            assert_eq!(planned.len(), 1, "{expected}");
+            let errors = planned[0].setup_errors.join("\n");
+            assert!(errors.contains(expected), "{errors}");
+            assert_eq!(planned[0].annotations["branch"], "main");
+        }
+    }
 }

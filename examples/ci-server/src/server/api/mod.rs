@@ -42,7 +42,12 @@ impl PageQuery {
 
 /// The routes of the API, without its prefix. Whoever gets here is authenticated.
 pub(super) fn routes() -> Router<AppState> {
-    Router::new().merge(projects::routes()).merge(runs::routes()).merge(logs::routes()).fallback(not_found).method_not_allowed_fallback(method_not_allowed)
+    Router::new()
+        .merge(projects::routes())
+        .merge(runs::routes())
+        .merge(logs::routes())
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
 }
 
 async fn not_found(uri: axum::http::Uri) -> Problem {

@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, time::SystemTime};
 
 use axum::{
     Json, Router,
-    extract::{
-        Path, Query, State,
-        rejection::QueryRejection,
-    },
+    extract::{Path, Query, State, rejection::QueryRejection},
     routing::{get, post},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
