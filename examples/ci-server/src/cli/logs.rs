@@ -1,11 +1,9 @@
 //! `runyard logs`
 
-use std::io::Write;
-
 use clap::Args;
 use futures::TryStreamExt;
 
-use super::{Failure, runs::RunArgs};
+use super::{Failure, output, runs::RunArgs};
 use crate::{
     client::Client,
     server::api::{
@@ -40,7 +38,7 @@ pub(super) async fn run(args: LogsArgs) -> Result<(), Failure> {
     }
     for task in &tasks {
         if tasks.len() > 1 {
-            println!("==> {}", task.name);
+            output::line(format_args!("==> {}", task.name))?;
         }
         let all = || std::iter::once("setup".to_owned()).chain((0..task.steps.len()).map(|index| index.to_string()));
         let steps = args.step.clone().map_or_else(|| all().collect(), |step| vec![step]);
@@ -61,10 +59,8 @@ fn find_task<'a>(detail: &'a RunDetailView, name: &str) -> Result<&'a TaskView, 
 
 async fn print_log(client: &Client, run: &str, query: &LogQuery) -> Result<(), Failure> {
     let mut log = client.stream(&format!("/runs/{run}/logs"), query).await?;
-    let mut out = std::io::stdout().lock();
     while let Some(piece) = log.try_next().await? {
-        out.write_all(&piece)?;
-        out.flush()?;
+        output::bytes(&piece)?;
     }
     Ok(())
 }

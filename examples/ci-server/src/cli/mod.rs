@@ -1,6 +1,7 @@
 //! What can be typed after `runyard`?
 
 mod logs;
+mod output;
 mod project;
 mod runs;
 mod serve;
@@ -70,10 +71,7 @@ impl Cli {
             Command::Project(command) => project::run(command, json).await,
             Command::Runs(command) => runs::run(command, json).await,
             Command::Logs(args) => logs::run(args).await,
-            Command::Version => {
-                print_version(json);
-                Ok(())
-            }
+            Command::Version => print_version(json),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -90,11 +88,11 @@ impl Cli {
     }
 }
 
-fn print_version(json: bool) {
+fn print_version(json: bool) -> Result<(), Failure> {
     let version = env!("CARGO_PKG_VERSION");
     match json {
-        true => println!("{}", serde_json::json!({ "version": version })),
-        false => println!("runyard {version}"),
+        true => output::json(&serde_json::json!({ "version": version })),
+        false => output::line(format_args!("runyard {version}")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, ServerArgs};
+use super::{Failure, ServerArgs, output};
 use crate::{
     client::{Client, segment},
     server::api::{
@@ -106,14 +106,13 @@ async fn list(args: ListArgs, json: bool) -> Result<(), Failure> {
         }
     }
     if json {
-        println!("{}", serde_json::to_string(&runs)?);
-        return Ok(());
+        return output::json(&runs);
     }
     if runs.is_empty() {
-        println!("Project {} has no runs yet: push to its repository.", args.project);
+        output::line(format_args!("Project {} has no runs yet: push to its repository.", args.project))?;
     }
     for run in runs {
-        println!("{}", line(&run));
+        output::line(line(&run))?;
     }
     Ok(())
 }
@@ -122,10 +121,9 @@ async fn act(args: &RunArgs, action: &str, body: &impl serde::Serialize, json: b
     let (client, detail) = args.find().await?;
     let run: RunView = client.post(&format!("/runs/{}/{action}", detail.run.id), body).await?;
     match json {
-        true => println!("{}", serde_json::to_string(&run)?),
-        false => println!("{}", line(&run)),
+        true => output::json(&run),
+        false => output::line(line(&run)),
     }
-    Ok(())
 }
 
 /// A run on one line.
@@ -148,23 +146,22 @@ fn state(run: &RunView) -> &str {
 
 fn print_detail(detail: &RunDetailView, json: bool) -> Result<(), Failure> {
     if json {
-        println!("{}", serde_json::to_string(detail)?);
-        return Ok(());
+        return output::json(detail);
     }
-    println!("{}", line(&detail.run));
-    println!("  id {}", detail.run.id);
+    output::line(line(&detail.run))?;
+    output::line(format_args!("  id {}", detail.run.id))?;
     if let Some(reason) = &detail.waiting_reason {
-        println!("  {reason}");
+        output::line(format_args!("  {reason}"))?;
     }
     for error in &detail.run.setup_errors {
-        println!("  error: {error}");
+        output::line(format_args!("  error: {error}"))?;
     }
     for warning in &detail.warnings {
-        println!("  warning: {warning}");
+        output::line(format_args!("  warning: {warning}"))?;
     }
     let width = detail.tasks.iter().map(|task| task.name.chars().count()).max().unwrap_or(0);
     for task in &detail.tasks {
-        println!("  {:width$}  {}", task.name, task_state(task));
+        output::line(format_args!("  {:width$}  {}", task.name, task_state(task)))?;
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use runyard_objectstorage::PosixStorage;
 use runyard_runservice_core::{RUN_DATA, RunService};
 use tokio_util::sync::CancellationToken;
 
-use super::Failure;
+use super::{Failure, output};
 use crate::{
     git,
     ids::Ids,
@@ -75,9 +75,9 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let executor = Executor::builder(runs.client(), driver).name("local").task_limit(args.task_limit());
     let executor = executor.open(directory.executor()).await?;
 
-    println!("Runyard listens on http://{address}, with its data in {}", directory.root().display());
+    output::tell(format_args!("Runyard listens on http://{address}, with its data in {}", directory.root().display()));
     if is_new {
-        println!("Admin token (kept in {}): {}", directory.admin_token().display(), token.as_str());
+        output::tell(format_args!("Admin token (kept in {}): {}", directory.admin_token().display(), token.as_str()));
     }
     let ending = async {
         listen::asked_to_end().await?;
@@ -89,7 +89,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let placing = async { runs.run(end.clone()).await.map_err(Failure::from) };
     let executing = async { executor.run(end.clone()).await.map_err(Failure::from) };
     let ended = tokio::try_join!(serving, triggers, placing, executing, ending);
-    println!("{}", last_words(executor.held()));
+    output::tell(last_words(executor.held()));
     config_data.close().await;
     run_data.close().await;
     ended.map(drop)

@@ -367,3 +367,29 @@ async fn a_commit_is_read_with_the_first_definition_that_it_has() {
     }
     assert!(matches!(read(&tree).await, Err(Error::NotACommit { .. })));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_of_another_state_is_made_to_agree_with_the_rows() {
+    let home = Home::new();
+    let server = home.start().await;
+    let [app, other] = [create_project(&server.config, "app").await, create_project(&server.config, "other").await];
+    let work = home.work("work").await;
+    let first = work.commit("a", "1").await;
+    work.git(&["push", "-q", &server.git_url("app"), "main"]).await;
+    work.commit("b", "2").await;
+    work.git(&["push", "-q", &server.git_url("other"), "main"]).await;
+    // As after a restore of an older backup: packs and refs that no row knows.
+    let cache = |project: &ProjectId, below: &str| home.path(&format!("cache/git/{project}.git/{below}"));
+    for entry in std::fs::read_dir(cache(&other.id, "objects/pack")).expect("packs") {
+        let entry = entry.expect("an entry");
+        std::fs::copy(entry.path(), cache(&app.id, "objects/pack").join(entry.file_name())).expect("copied");
+    }
+    std::fs::write(cache(&app.id, "packed-refs"), "not a file of git").expect("written");
+    std::fs::remove_file(cache(&app.id, "HEAD")).expect("removed");
+    assert!(work.git(&["ls-remote", &server.git_url("app")]).await.starts_with(&first));
+    let packs = std::fs::read_dir(cache(&app.id, "objects/pack")).expect("packs");
+    let packs =
+        packs.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.path().extension() == Some("pack".as_ref())));
+    assert_eq!(packs.count(), 1);
+    server.stop().await;
+}
