@@ -19,13 +19,16 @@ const BATCH_OVERHEAD_BYTES: usize = 256;
 /// The most bytes that one transaction may take in the log.
 pub(crate) const TRANSACTION_BYTES_MAX: usize = BATCH_BYTES_MAX - BATCH_OVERHEAD_BYTES;
 
-/// Refuses a transaction with a bad collection name or key.
+/// Refuses a transaction with a bad collection name or key, or one that is too large before it is even encoded.
 pub(crate) fn check(transaction: &Transaction) -> Result<()> {
+    let mut bytes = transaction.reads.groups.iter().map(String::len).sum();
     for action in &transaction.actions {
-        let (collection, key_length) = match action {
-            Action::Put { collection, key, .. } | Action::Delete { collection, key } => (collection, key.len()),
-            Action::Append { collection, .. } => (collection, 0),
+        let (collection, key_length, value_length) = match action {
+            Action::Put { collection, key, value } => (collection, key.len(), value.len()),
+            Action::Delete { collection, key } => (collection, key.len(), 0),
+            Action::Append { collection, value } => (collection, 0, value.len()),
         };
+        bytes += collection.len() + key_length + value_length;
         check_collection(collection)?;
         if key_length > KEY_BYTES_MAX {
             let reason =
@@ -33,7 +36,7 @@ pub(crate) fn check(transaction: &Transaction) -> Result<()> {
             return Err(Error::Refused { reason });
         }
     }
-    Ok(())
+    check_size(bytes)
 }
 
 /// Refuses a transaction whose encoding is too long for a batch of its own.

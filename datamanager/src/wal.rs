@@ -247,6 +247,9 @@ impl DataManager for WalDataManager {
         let handle = &*self.handle;
         limits::check(&transaction)?;
         if transaction.changes_nothing() {
+            if transaction.reads.position > handle.store.position() {
+                self.catch_up().await?;
+            }
             handle.store.check(&transaction.reads)?;
             return Ok(handle.store.position());
         }

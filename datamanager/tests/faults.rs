@@ -269,7 +269,36 @@ async fn closing_in_an_outage_ends_when_the_last_caller_gave_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn commits_wait_for_room_in_the_queue_and_not_for_ever() {
+async fn a_put_that_hangs_holds_its_callers_only_until_their_time_is_over() {
+    let storage = memory();
+    let data = open(storage.clone()).await.unwrap();
+    let hold = storage.hold(CallKind::Put, Moment::Before);
+    let began = tokio::time::Instant::now();
+    let (tried, queued) = tokio::join!(commit(&data, 0), async {
+        hold.arrived(1).await;
+        commit(&data, 1).await
+    });
+    assert!(matches!(tried, Err(Error::OutcomeUnknown { .. })), "{tried:?}");
+    assert!(matches!(queued, Err(Error::Storage { .. })), "{queued:?}");
+    assert!(began.elapsed() < TIMEOUT * 2);
+    let mut third = Box::pin(commit(&data, 2));
+    assert!((&mut third).now_or_never().is_none());
+    drop(hold);
+    assert_eq!(third.await.unwrap().lsn, 2);
+    assert_eq!(present(&data).await, [0, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_does_not_wait_for_a_put_that_hangs_for_ever() {
+    let storage = memory();
+    let data = open(storage.clone()).await.unwrap();
+    let _hold = storage.hold(CallKind::Put, Moment::Before);
+    let (result, ()) = tokio::join!(commit(&data, 0), data.close());
+    assert!(matches!(result, Err(Error::OutcomeUnknown { .. })), "{result:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn commits_wait_for_room_in_the_queue() {
     let storage = memory();
     let builder = WalDataManager::builder(Arc::new(storage.clone())).queue_bytes_max(1);
     let data = builder.commit_timeout(TIMEOUT).open().await.unwrap();
@@ -277,14 +306,13 @@ async fn commits_wait_for_room_in_the_queue_and_not_for_ever() {
     let mut first = Box::pin(commit(&data, 0));
     assert!((&mut first).now_or_never().is_none());
     hold.arrived(1).await;
-    let error = commit(&data, 1).await.expect_err("no room in time");
-    assert!(matches!(&error, Error::Storage { doing, .. } if doing.contains("nothing of it was written")), "{error}");
-    let mut third = Box::pin(commit(&data, 2));
-    assert!((&mut third).now_or_never().is_none());
+    let mut others = Box::pin(join_all([commit(&data, 1), commit(&data, 2)]));
+    assert!((&mut others).now_or_never().is_none());
     drop(hold);
-    first.await.unwrap();
-    third.await.unwrap();
-    assert_eq!(present(&data).await, [0, 2]);
+    let (first, others) = tokio::join!(first, others);
+    let lsns = [first].into_iter().chain(others).map(|result| result.unwrap().lsn);
+    assert!(lsns.eq([1, 2, 3]), "there was never room for two, so no two could share a put");
+    assert_eq!(present(&data).await, [0, 1, 2]);
 }
 
 #[tokio::test(start_paused = true)]

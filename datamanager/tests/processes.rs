@@ -125,6 +125,11 @@ async fn a_position_of_one_process_can_be_waited_for_and_read_at_in_another() {
     let ahead = b.get(&a.snapshot(), "numbers", b"n").await;
     assert!(matches!(ahead, Err(Error::Refused { .. })), "not visible yet is not absent: {ahead:?}");
     let reads = ReadSet { position, keys: vec![("numbers".into(), "n".into())], ..ReadSet::default() };
+    let (_, ahead) = increment(&open(&storage).await).await;
+    let only_reads = Transaction { reads: ReadSet { position: ahead, ..reads.clone() }, actions: vec![] };
+    b.commit(only_reads).await.unwrap();
+    assert!(b.commit(Transaction { reads: reads.clone(), actions: vec![] }).await.unwrap_err().is_conflict());
+    let reads = ReadSet { position: ahead, ..reads };
     let actions = vec![Action::Put { collection: "numbers".into(), key: "n".into(), value: "3".into() }];
     let committed = b.commit(Transaction { reads, actions }).await.unwrap();
     assert!(committed > position);

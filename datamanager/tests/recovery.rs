@@ -131,6 +131,34 @@ async fn a_batch_of_another_history_is_corrupt() {
 }
 
 #[tokio::test]
+async fn damage_that_is_met_while_running_is_named_and_never_built_on() {
+    let (storage, other) = (memory(), memory());
+    let data = open(&storage).await.unwrap();
+    let position = write(&data, 0).await;
+    let stranger = open(&other).await.unwrap();
+    write(&stranger, 0).await;
+    write(&stranger, 1).await;
+    let of_another_history = other.get_bytes(&log(2)).await.unwrap();
+    for (what, bytes) in [("a batch of another history", of_another_history), ("garbage", "\u{7}".into())] {
+        replace(&storage, &log(2), bytes).await;
+        let append = Action::Append { collection: "c".into(), value: Bytes::new() };
+        for _ in 0..2 {
+            let blind = Transaction { actions: vec![append.clone()], ..Transaction::default() };
+            for error in [data.commit(blind).await.expect_err(what), data.catch_up().await.expect_err(what)] {
+                assert!(
+                    matches!(&error, Error::Corrupt { object, .. } if object == log(2).as_str()),
+                    "{what}: {error}"
+                );
+            }
+        }
+        assert_eq!(data.snapshot().position(), position, "nothing of it is visible");
+        assert_eq!(storage.list_objects("base/log/").await.unwrap().len(), 2, "nothing was written after it");
+    }
+    storage.delete(&log(2)).await.unwrap();
+    assert_eq!(write(&data, 1).await.lsn, 2);
+}
+
+#[tokio::test]
 async fn the_format_object_is_checked_first() {
     let storage = memory();
     let data = open(&storage).await.unwrap();

@@ -2,6 +2,42 @@
 //!
 //! [`ObjectStorage`] is the one trait that Runyard needs of a durable home: whole objects under keys, written
 //! atomically, read by range, listed in order. It knows nothing of runs.
+//!
+//! ```
+//! use runyard_objectstorage::{GetRange, ObjectKey, ObjectStorageExt, PosixStorage, PrefixStorage, PutMode};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let path = directory.path();
+//! // Objects are plain files: this one will be `<path>/rundata/log/1`.
+//! let storage = PrefixStorage::new(PosixStorage::open(path).await?, "rundata")?;
+//! let key = ObjectKey::parse("log/1")?;
+//!
+//! // Of several creators exactly one succeeds, and what it wrote is on the disk.
+//! storage.put_bytes(&key, "first entry".into(), PutMode::Create).await?;
+//! let second = storage.put_bytes(&key, "another".into(), PutMode::Create).await;
+//! assert!(second.is_err_and(|error| error.is_already_exists()));
+//!
+//! assert_eq!(storage.get_range_bytes(&key, GetRange::Suffix(5)).await?, "entry");
+//! assert_eq!(storage.list_objects("log/").await?[0].key, key);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | storage | where | for |
+//! |---|---|---|
+//! | [`PosixStorage`] | a directory, as plain files | a service on one machine |
+//! | [`MemoryStorage`] | memory | tests |
+//!
+//! | decorator | what it adds |
+//! |---|---|
+//! | [`PrefixStorage`] | the part of a storage below a prefix, as a storage of its own |
+//! | [`MetricsStorage`] | counts of calls and bytes |
+//! | `FaultyStorage` (feature `test-util`) | failures by plan: before an effect, after it, late, a crash |
+//!
+//! A storage of one's own implements [`ObjectStorage`] and proves itself with one call to the suite in `conformance`
+//! (feature `conformance`).
 
 #[cfg(feature = "conformance")]
 pub mod conformance;

@@ -1,5 +1,7 @@
 //! Does every storage of this crate keep every promise?
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::sync::{Arc, Mutex};
 
 use runyard_objectstorage::{
@@ -13,16 +15,31 @@ struct Directories(Mutex<Vec<TempDir>>);
 
 impl Directories {
     async fn open(&self) -> PosixStorage {
-        let directory = tempfile::tempdir().unwrap();
+        self.open_in(tempfile::tempdir().unwrap()).await
+    }
+
+    /// On a second kind of filesystem, in memory, where there is one.
+    async fn open_in_memory(&self) -> PosixStorage {
+        self.open_in(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()).await
+    }
+
+    async fn open_in(&self, directory: TempDir) -> PosixStorage {
         let storage = PosixStorage::open(directory.path()).await.unwrap();
         self.0.lock().unwrap().push(directory);
         storage
     }
 }
 
+/// Short races, because every round waits for the disk.
+fn on_disk() -> conformance::Settings {
+    let mut settings = conformance::Settings::default();
+    settings.race_rounds = 15;
+    settings
+}
+
 /// The prefix `p` and its slash take two bytes from every key.
 fn below_prefix() -> conformance::Settings {
-    let mut settings = conformance::Settings::default();
+    let mut settings = on_disk();
     settings.key_bytes_max = KEY_BYTES_MAX - 2;
     settings
 }
@@ -44,14 +61,15 @@ async fn memory_below_a_prefix_conforms() {
 #[tokio::test(flavor = "multi_thread")]
 async fn posix_conforms() {
     let directories = Directories::default();
-    conformance::run(async || Arc::new(directories.open().await) as Arc<dyn ObjectStorage>).await;
+    let make = async || Arc::new(directories.open().await) as Arc<dyn ObjectStorage>;
+    conformance::run_with(make, on_disk()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn posix_below_a_prefix_conforms() {
     let directories = Directories::default();
     let make = async || {
-        let part = PrefixStorage::new(directories.open().await, "p");
+        let part = PrefixStorage::new(directories.open_in_memory().await, "p");
         Arc::new(part.unwrap()) as Arc<dyn ObjectStorage>
     };
     conformance::run_with(make, below_prefix()).await;

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use runyard_executor_core::contract::{ExecutorId, ExecutorStatus, RunId, TaskName};
 use serde::{Deserialize, Serialize};
 
-/// A scheduled task: it exists exactly while the task has an assignment.
+/// A scheduled task: it exists exactly while the task has an assignment, and leads from the task to its run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AssignmentRow {
@@ -13,7 +13,7 @@ pub(crate) struct AssignmentRow {
     pub(crate) name: TaskName,
     pub(crate) attempt: u32,
     pub(crate) executor: ExecutorId,
-    pub(crate) accepted: bool,
+    /// Whether the executor is to be told to stop it.
     pub(crate) stop: bool,
 }
 

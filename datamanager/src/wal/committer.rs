@@ -24,6 +24,9 @@ use crate::{
 /// For how many slots after a foreign batch a writer leaves room for others.
 const SHARED_SLOTS: u64 = 16;
 
+/// The longest that is left: an outage is no measure.
+const ROOM_MAX: Duration = Duration::from_millis(250);
+
 /// The task that owns the end of the log.
 #[derive(Debug)]
 pub(crate) struct Committer {
@@ -98,7 +101,7 @@ impl Committer {
             let (bytes, hash) = encode_batch(lsn, id, &self.tip.hash, payloads);
             let began = Instant::now();
             let outcome = slot::write(&self.log, &self.queue, (lsn, id, &bytes), &mut plan.accepted).await;
-            self.put_took = began.elapsed();
+            self.put_took = began.elapsed().min(ROOM_MAX);
             let error = match outcome {
                 Outcome::Written => {
                     self.tip = Tip { lsn, hash };

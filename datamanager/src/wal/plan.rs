@@ -38,3 +38,64 @@ pub(crate) fn plan(lsn: u64, candidates: Vec<Pending>, check: impl Fn(&ReadSet) 
     }
     plan
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{
+        Action,
+        record::{Logged, encode_payload},
+        wal::queue::Queue,
+    };
+
+    /// A transaction that reads and then writes these keys.
+    async fn pending(queue: &Queue, reads: &[&'static str], writes: &[&'static str]) {
+        let keys = reads.iter().map(|key| ("c".to_owned(), (*key).into())).collect();
+        let reads = ReadSet { position: Position { lsn: 4, index: 0 }, keys, ..ReadSet::default() };
+        let delete = |key: &&'static str| Action::Delete { collection: "c".into(), key: (*key).into() };
+        let actions: Vec<_> = writes.iter().map(delete).collect();
+        let payload = encode_payload(&crate::Transaction { reads: reads.clone(), actions: actions.clone() });
+        let logged = Logged::new(Position::ZERO, Vec::new(), actions);
+        queue.push((reads, logged, payload), Instant::now()).await.unwrap();
+    }
+
+    fn keys(pending: &Pending) -> Vec<&[u8]> {
+        pending.logged.committed.changes.iter().map(|change| &change.key[..]).collect()
+    }
+
+    #[tokio::test]
+    async fn a_conflict_inside_the_batch_waits_and_one_with_what_is_visible_is_refused() {
+        let queue = Queue::new(1 << 20);
+        pending(&queue, &[], &["a"]).await;
+        pending(&queue, &["a"], &["b"]).await;
+        pending(&queue, &["stale"], &["c"]).await;
+        pending(&queue, &["b"], &["d"]).await;
+        let check = |reads: &ReadSet| {
+            let stale = reads.keys.iter().any(|(_, key)| &key[..] == b"stale");
+            if stale { Err(Error::Conflict { what: "the entry".into() }) } else { Ok(()) }
+        };
+        let plan = plan(5, queue.take(1 << 20), check);
+        // The second one waits for the first; what it would have written conflicts with nobody.
+        assert_eq!(plan.accepted.iter().map(keys).collect::<Vec<_>>(), [vec![b"a"], vec![b"d"]]);
+        assert_eq!(plan.deferred.iter().map(keys).collect::<Vec<_>>(), [vec![b"b"]]);
+        assert_eq!(plan.refused.len(), 1);
+        let places = plan.accepted.iter().map(|pending| pending.logged.committed.position);
+        assert!(places.eq([Position { lsn: 5, index: 0 }, Position { lsn: 5, index: 1 }]));
+    }
+
+    #[tokio::test]
+    async fn a_batch_takes_what_fits_in_the_order_of_arrival() {
+        let queue = Queue::new(1 << 20);
+        for key in ["a", "b", "c"] {
+            pending(&queue, &[], &[key]).await;
+        }
+        let one = queue.take(1 << 20);
+        let size = one[0].framed_bytes();
+        queue.put_back(one);
+        assert_eq!(queue.take(2 * size).iter().map(keys).collect::<Vec<_>>(), [vec![b"a"], vec![b"b"]]);
+        assert!(queue.take(size - 1).is_empty());
+        assert_eq!(queue.take(size).len(), 1);
+    }
+}

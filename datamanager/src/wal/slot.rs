@@ -4,10 +4,10 @@
 //! answer, the same bytes are put again. A slot in doubt is never used for anything else, because a put that seemed to
 //! fail may land late.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use runyard_objectstorage::{ObjectStorageExt, PutMode};
+use runyard_objectstorage::{Error as StorageError, ObjectStorageExt, PutMode};
 use tokio::time::Instant;
 
 use crate::{
@@ -35,11 +35,19 @@ pub(crate) enum Outcome {
     Unresolved,
 }
 
-/// What to do after one attempt.
+/// What one attempt has shown.
 enum Attempt {
     Done(Outcome),
     /// The storage did not say what the slot holds.
-    Doubt(runyard_objectstorage::Error),
+    Doubt(StorageError),
+}
+
+/// Callers that wait for the storage, but not for ever.
+struct Callers<'a> {
+    queue: &'a Queue,
+    batch: &'a mut [Pending],
+    /// The last thing that the storage said.
+    error: Arc<StorageError>,
 }
 
 /// Writes a batch in its slot. Callers whose time is over are answered meanwhile, those in `batch` and in `queue`.
@@ -49,34 +57,21 @@ pub(crate) async fn write(
     (lsn, id, bytes): (u64, BatchId, &Bytes),
     batch: &mut [Pending],
 ) -> Outcome {
+    let mut callers = Callers { queue, batch, error: Arc::new(no_answer(log, lsn)) };
     let mut interval = RETRY_INTERVAL_MIN;
     let mut in_doubt = false;
     loop {
-        let error = match attempt(log, lsn, id, bytes, in_doubt).await {
-            Attempt::Done(outcome) => return outcome,
-            Attempt::Doubt(error) => Arc::new(error),
-        };
-        in_doubt = true;
-        tracing::warn!(lsn, error = &*error as &dyn std::error::Error, "the log cannot be written; commits wait");
-        let retry_at = Instant::now() + interval;
-        interval = (interval * 2).min(RETRY_INTERVAL_MAX);
-        loop {
-            give_up_expired(queue, batch, &error);
-            let waiting = batch.iter().filter(|pending| pending.reply.is_waiting());
-            let deadline = waiting.map(|pending| pending.deadline).chain(queue.next_deadline()).min();
-            if deadline.is_none() && queue.is_closed() {
-                return Outcome::Unresolved;
-            }
-            let until = deadline.unwrap_or(retry_at).min(retry_at);
-            tokio::select! {
-                () = tokio::time::sleep_until(until) => {}
-                // Closed, or a caller with an earlier deadline.
-                () = queue.changed() => continue,
-            }
-            if until == retry_at {
-                break;
-            }
+        match callers.wait_for(attempt(log, lsn, id, bytes, in_doubt)).await {
+            None => return Outcome::Unresolved,
+            Some(Attempt::Done(outcome)) => return outcome,
+            Some(Attempt::Doubt(error)) => callers.error = Arc::new(error),
         }
+        in_doubt = true;
+        tracing::warn!(lsn, error = %callers.error, "the log cannot be written; commits wait");
+        if callers.wait_for(tokio::time::sleep(interval)).await.is_none() {
+            return Outcome::Unresolved;
+        }
+        interval = (interval * 2).min(RETRY_INTERVAL_MAX);
     }
 }
 
@@ -95,13 +90,54 @@ async fn attempt(log: &LogObjects, lsn: u64, id: BatchId, bytes: &Bytes, in_doub
     }
 }
 
-fn give_up_expired(queue: &Queue, batch: &mut [Pending], error: &Arc<runyard_objectstorage::Error>) {
-    let now = Instant::now();
-    for pending in batch.iter_mut().filter(|pending| pending.deadline <= now) {
-        pending.reply.send(Err(Error::OutcomeUnknown { source: Arc::clone(error) }));
+fn no_answer(log: &LogObjects, lsn: u64) -> StorageError {
+    StorageError::Unavailable {
+        doing: "writing",
+        name: log.layout.log(lsn).to_string(),
+        source: "no answer in time".into(),
     }
-    for mut pending in queue.take_expired(now) {
-        let doing = "committing; nothing of it was written";
-        pending.reply.send(Err(Error::Storage { doing, source: Arc::clone(error) }));
+}
+
+impl Callers<'_> {
+    /// Waits for `future`, while it answers the callers whose time is over. None if no caller is left and none will
+    /// come, because the data manager is closed.
+    async fn wait_for<T>(&mut self, future: impl Future<Output = T>) -> Option<T> {
+        let mut future = pin!(future);
+        loop {
+            let deadline = self.next_deadline();
+            if deadline.is_none() && self.queue.is_closed() {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                output = &mut future => return Some(output),
+                () = sleep_until(deadline) => self.give_up_expired(),
+                // The first caller after all others were answered, or the end. With callers, later ones wait longer.
+                () = self.queue.changed(), if deadline.is_none() => {}
+            }
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let waiting = self.batch.iter().filter(|pending| pending.reply.is_waiting());
+        waiting.map(|pending| pending.deadline).chain(self.queue.next_deadline()).min()
+    }
+
+    fn give_up_expired(&mut self) {
+        let now = Instant::now();
+        for pending in self.batch.iter_mut().filter(|pending| pending.deadline <= now) {
+            pending.reply.send(Err(Error::OutcomeUnknown { source: Arc::clone(&self.error) }));
+        }
+        for mut pending in self.queue.take_expired(now) {
+            let doing = "committing; nothing of it was written";
+            pending.reply.send(Err(Error::Storage { doing, source: Arc::clone(&self.error) }));
+        }
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }

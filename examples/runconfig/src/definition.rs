@@ -136,7 +136,7 @@ pub struct TaskDefinition {
     pub registries_auth: BTreeMap<String, AuthDefinition>,
     /// How long it may run.
     pub timeout: Option<Duration>,
-    /// Which failures start another attempt.
+    /// Which failures start another attempt; without `on`, a lost executor and broken infrastructure.
     pub retry: RetryPolicy,
     /// What the executor must be labelled with.
     pub labels: BTreeMap<String, String>,

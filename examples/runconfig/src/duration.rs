@@ -19,6 +19,12 @@ const NANOS_MAX: u128 = i64::MAX as u128;
 
 /// Reads a Go duration: `15s`, `1h30m`, `1.5h`, `500ms`, or a bare number of nanoseconds.
 ///
+/// ```
+/// let duration = runyard_runconfig::parse_duration("1h30m")?;
+/// assert_eq!(duration.as_secs(), 5400);
+/// # Ok::<(), &str>(())
+/// ```
+///
 /// # Errors
 /// Says which rule is broken, as a phrase.
 pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {

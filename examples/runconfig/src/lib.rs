@@ -66,4 +66,4 @@ pub use parse::{Parsed, parse, parse_node};
 pub use quantity::{parse_milli_quantity, parse_quantity};
 pub use skip::{CI_SKIP, asks_to_skip};
 pub use when::{Conditions, Pattern, RefNames, RefType, When, when_matches};
-pub use yaml::{DEPTH_MAX, INPUT_BYTES_MAX, parse_tree};
+pub use yaml::{DEPTH_MAX, INPUT_BYTES_MAX, Tree, parse_tree};

@@ -16,6 +16,10 @@ enum Unit {
 
 /// Reads a Kubernetes quantity and rounds it up to a whole number: `512Mi`, `1.5G`, `100m`, `1e6`, `1048576`.
 ///
+/// ```
+/// assert_eq!(runyard_runconfig::parse_quantity("1.5Ki"), Ok(1536));
+/// ```
+///
 /// # Errors
 /// Says which rule is broken, as a phrase.
 pub fn parse_quantity(text: &str) -> Result<u64, &'static str> {

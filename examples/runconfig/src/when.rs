@@ -86,6 +86,15 @@ impl Pattern {
     /// Reads a pattern: `/re/` or `#re#` is a regular expression; in `v1`, `release/*` is a glob; anything else is
     /// exact.
     ///
+    /// ```
+    /// use runyard_runconfig::{Pattern, definition::Version};
+    ///
+    /// assert!(Pattern::parse("/^v[0-9]+/", Version::V0)?.matches("v12"));
+    /// assert!(Pattern::parse("release/*", Version::V1)?.matches("release/7"));
+    /// assert!(!Pattern::parse("release/*", Version::V0)?.matches("release/7"));
+    /// # Ok::<(), String>(())
+    /// ```
+    ///
     /// # Errors
     /// What is wrong with the expression.
     pub fn parse(text: &str, version: Version) -> Result<Self, String> {

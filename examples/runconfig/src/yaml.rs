@@ -4,10 +4,10 @@
 //! to, so that a small file cannot become a large tree.
 
 use serde::{Deserialize, Deserializer, de};
-use serde_saphyr::{DuplicateKeyPolicy, Location, Spanned};
+use serde_saphyr::{DuplicateKeyPolicy, Location, Spanned, budget::BudgetBreach};
 
 use crate::{
-    Diagnostic,
+    Diagnostic, Severity,
     node::{Key, Node, NodeKind, Position, Scalar, ScalarKind},
 };
 
@@ -20,11 +20,23 @@ pub const DEPTH_MAX: usize = 24;
 /// The most nodes of a tree, after aliases are replaced by what they stand for.
 const NODES_MAX: usize = 100_000;
 
+/// The most documents of a file, of which the first counts.
+const DOCUMENTS_MAX: usize = 16;
+
+/// What was read of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tree {
+    /// The first document.
+    pub root: Node,
+    /// Says that there are others.
+    pub warning: Option<Diagnostic>,
+}
+
 /// Reads YAML or JSON.
 ///
 /// # Errors
 /// One diagnostic: a YAML parser cannot go on behind a broken place.
-pub fn parse_tree(file: &str, text: &str) -> Result<Node, Diagnostic> {
+pub fn parse_tree(file: &str, text: &str) -> Result<Tree, Diagnostic> {
     if text.len() > INPUT_BYTES_MAX {
         let message = format!("the definition has {} bytes, and {INPUT_BYTES_MAX} are the most", text.len());
         return Err(Diagnostic::file_error(file, Position::default(), message));
@@ -34,7 +46,7 @@ pub fn parse_tree(file: &str, text: &str) -> Result<Node, Diagnostic> {
             max_depth: DEPTH_MAX,
             max_nodes: NODES_MAX,
             max_events: 4 * NODES_MAX,
-            max_documents: 1,
+            max_documents: DOCUMENTS_MAX,
             max_recorded_anchor_events: 4 * NODES_MAX,
             max_recorded_anchor_bytes: 8 * INPUT_BYTES_MAX,
             max_total_scalar_bytes: 8 * INPUT_BYTES_MAX,
@@ -48,12 +60,42 @@ pub fn parse_tree(file: &str, text: &str) -> Result<Node, Diagnostic> {
         ignore_binary_tag_for_string: true,
         with_snippet: false,
     };
-    let raw: Spanned<Raw> = serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let error = error.without_snippet();
+    let documents: Vec<Spanned<Raw>> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
         let location = error.location().map(position).unwrap_or_default();
-        Diagnostic::file_error(file, location, format!("cannot be read as YAML or JSON: {error}"))
+        Diagnostic::file_error(file, location, message(&error))
     })?;
-    node(text, raw).map_err(|(position, message)| Diagnostic::file_error(file, position, message))
+    let mut documents = documents.into_iter();
+    let root = match documents.next() {
+        Some(raw) => node(text, raw).map_err(|(position, message)| Diagnostic::file_error(file, position, message))?,
+        None => Node { position: Position { line: 1, column: 1 }, kind: NodeKind::Null },
+    };
+    let warning = documents.next().map(|second| Diagnostic {
+        severity: Severity::Warning,
+        hint: Some("keep one document in the file".to_owned()),
+        ..Diagnostic::file_error(file, position(second.defined), "only the first document of the file is read")
+    });
+    Ok(Tree { root, warning })
+}
+
+/// What is wrong, without the place, which a diagnostic has of its own.
+fn message(error: &serde_saphyr::Error) -> String {
+    match error.without_snippet() {
+        serde_saphyr::Error::AliasError { error, .. } => message(error),
+        serde_saphyr::Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
+            format!("lists and maps are nested deeper than {DEPTH_MAX}")
+        }
+        serde_saphyr::Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => {
+            format!("the file has more than {DOCUMENTS_MAX} documents")
+        }
+        serde_saphyr::Error::Budget { .. } | serde_saphyr::Error::AliasReplayLimitExceeded { .. } => {
+            format!("the definition has more than {NODES_MAX} values, counting what its aliases stand for")
+        }
+        other => {
+            let text = other.to_string();
+            let text = text.split_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+            format!("cannot be read as YAML or JSON: {text}")
+        }
+    }
 }
 
 /// What the format takes a value for, before the source text is at hand.
@@ -154,6 +196,10 @@ fn node(source: &str, raw: Spanned<Raw>) -> Result<Node, (Position, String)> {
         Raw::Null => NodeKind::Null,
         Raw::Typed(kind, spelling) => {
             NodeKind::Scalar(Scalar { text: plain_text(source, raw.defined).unwrap_or(spelling), kind })
+        }
+        // A number beyond all floats, such as the commit `12e4567`, arrives as infinity.
+        Raw::Text(text) if matches!(text.as_str(), ".inf" | "-.inf" | ".nan") => {
+            NodeKind::Scalar(Scalar { text: plain_text(source, raw.defined).unwrap_or(text), kind: ScalarKind::Plain })
         }
         Raw::Text(text) => {
             let quoted = slice(source, raw.defined).is_none_or(|slice| slice.starts_with(['"', '\'']));

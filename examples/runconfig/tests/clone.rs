@@ -2,9 +2,16 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
 };
 
 use runyard_runconfig::{clone_step, definition::CloneOptions};
@@ -41,6 +48,7 @@ fn base(mut command: Command) -> Command {
     }
     command
         .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("no_proxy", "127.0.0.1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .env("GIT_AUTHOR_NAME", "a")
         .env("GIT_AUTHOR_EMAIL", "a@example.org")
@@ -301,4 +309,96 @@ fn ssh_without_a_host_key_check_asks_for_none() {
     assert!(!config.contains("IdentityFile"), "{config}");
     let include = fs::read_to_string(ssh.join("config")).expect("reads");
     assert_eq!(include, format!("Include \"{}/runyard_config\"\n", ssh.display()));
+}
+
+/// Serves the repositories of a directory over HTTP, until it is dropped.
+struct HttpServer {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl HttpServer {
+    fn new(root: PathBuf) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+        let address = listener.local_addr().expect("is bound");
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                answer(&root, stream.expect("accepts"));
+            }
+        });
+        Self { address, stop, thread: Some(thread) }
+    }
+}
+
+impl Drop for HttpServer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // Wakes the thread.
+        let _ = TcpStream::connect(self.address);
+        let joined = self.thread.take().expect("dropped once").join();
+        assert!(joined.is_ok() || std::thread::panicking());
+    }
+}
+
+/// Hands one request to git's own program for that, by the rules of CGI.
+fn answer(root: &Path, mut stream: TcpStream) {
+    let mut reader = BufReader::new(stream.try_clone().expect("clones"));
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("reads");
+    let words: Vec<_> = line.split(' ').map(str::to_owned).collect();
+    let (path, query) = words[1].split_once('?').unwrap_or((&words[1], ""));
+    let mut command = base(Command::new("git"));
+    command.arg("http-backend").env("GIT_PROJECT_ROOT", root).env("GIT_HTTP_EXPORT_ALL", "1");
+    command.env("REQUEST_METHOD", &words[0]).env("PATH_INFO", path).env("QUERY_STRING", query);
+    let mut length = 0;
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header).expect("reads");
+        let Some((name, value)) = header.trim().split_once(": ") else { break };
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.parse().expect("a number"),
+            "content-type" => drop(command.env("CONTENT_TYPE", value)),
+            "content-encoding" => drop(command.env("HTTP_CONTENT_ENCODING", value)),
+            "git-protocol" => drop(command.env("GIT_PROTOCOL", value)),
+            _ => {}
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).expect("reads");
+    command.env("CONTENT_LENGTH", length.to_string());
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("git starts");
+    child.stdin.take().expect("it is piped").write_all(&body).expect("writes");
+    let output = child.wait_with_output().expect("ends").stdout;
+    let status = if output.starts_with(b"Status: ") { "404 Not Found" } else { "200 OK" };
+    write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\n").expect("writes");
+    stream.write_all(&output).expect("writes");
+}
+
+#[test]
+fn http_serves_as_well() {
+    let world = World::new();
+    let server = HttpServer::new(world.dir.path().to_owned());
+    let url = format!("http://{}/origin/.git", server.address);
+    let url = ("RUNYARD_REPOSITORY_URL", url.as_str());
+    for (options, reference, commit) in [
+        (depth(1), "refs/heads/main", &world.third),
+        (depth(1), "refs/heads/main", &world.first),
+        (depth(1), "refs/pull/1/head", &world.pull),
+        (CloneOptions::default(), "refs/heads/side", &world.side),
+        (CloneOptions::default(), "refs/heads/main", &world.gone),
+    ] {
+        assert_eq!(world.clone(options, &[url, ("RUNYARD_GIT_REF", reference), at(commit)]), *commit, "{reference}");
+    }
+    assert_eq!(world.content(), "gone");
+
+    let missing = format!("http://{}/none/.git", server.address);
+    let output = world.run(depth(1), &[("RUNYARD_REPOSITORY_URL", &missing), MAIN]);
+    assert_eq!(output.status.code(), Some(1));
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{Outcome, Subject, expect, expect_eq, key, suite};
-use crate::{ListDepth, ListEntry, ListRequest, ObjectStorage, ObjectStorageExt};
+use crate::{Durability, ListDepth, ListEntry, ListRequest, ObjectStorage, ObjectStorageExt, PutOptions};
 
 suite![
     an_empty_storage_lists_nothing,
@@ -226,7 +226,9 @@ async fn fill_many(subject: &Subject) -> Outcome<Vec<String>> {
             _ => format!("many/{number:06}.txt"),
         })
         .collect();
-    let writes: Vec<_> = keys.iter().map(|name| subject.write(name, "")).collect();
+    let options = PutOptions { durability: Durability::Relaxed, ..PutOptions::default() };
+    let targets: Vec<_> = keys.iter().map(|name| key(name)).collect();
+    let writes: Vec<_> = targets.iter().map(|target| subject.storage.put(target, "".into(), options)).collect();
     stream::iter(writes).buffer_unordered(32).try_collect::<Vec<()>>().await?;
     Ok(keys)
 }

@@ -11,13 +11,17 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
-use tokio::sync::watch;
 
 use super::CallKind;
 use crate::{
     Body, Error, GetObject, GetRange, ListEntry, ListRequest, ObjectKey, ObjectMeta, ObjectStorage, PutOptions,
     PutSize, Result, memory::collect,
 };
+
+mod hold;
+
+use hold::Hold;
+pub use hold::{HoldGuard, Moment};
 
 /// A call to a [`FaultyStorage`], as its plan sees it.
 #[derive(Clone, Debug)]
@@ -47,15 +51,6 @@ pub enum Verdict {
     CrashBefore,
     /// It has its effect and fails, and every call after it fails without effect, until [`FaultyStorage::revive`].
     CrashAfter,
-}
-
-/// When a held call waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// Before its effect.
-    Before,
-    /// After its effect, before the caller hears of it.
-    After,
 }
 
 /// A storage that fails on purpose. Clones share their plan and their counts.
@@ -94,35 +89,6 @@ struct State {
 enum LateEffect {
     Put(ObjectKey, Bytes, PutOptions),
     Delete(ObjectKey),
-}
-
-struct Hold {
-    is_open: watch::Sender<bool>,
-    arrived: watch::Sender<usize>,
-}
-
-/// Holds calls of one kind until it is dropped.
-#[must_use = "dropping it lets the calls go on"]
-pub struct HoldGuard(Arc<Hold>);
-
-impl HoldGuard {
-    /// Waits until `count` calls have come to wait here, since the hold began.
-    pub async fn arrived(&self, count: usize) {
-        let arrived = &mut self.0.arrived.subscribe();
-        arrived.wait_for(|arrived| *arrived >= count).await.expect("the sender is held by `self`");
-    }
-}
-
-impl Drop for HoldGuard {
-    fn drop(&mut self) {
-        self.0.is_open.send_replace(true);
-    }
-}
-
-impl fmt::Debug for HoldGuard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HoldGuard({} arrived)", *self.0.arrived.borrow())
-    }
 }
 
 impl<S: ObjectStorage> FaultyStorage<S> {
@@ -196,11 +162,11 @@ impl<S: ObjectStorage> FaultyStorage<S> {
 
     /// Makes calls of one kind wait, until the guard is dropped.
     pub fn hold(&self, kind: CallKind, moment: Moment) -> HoldGuard {
-        let hold = Arc::new(Hold { is_open: watch::Sender::new(false), arrived: watch::Sender::new(0) });
+        let hold = Hold::closed();
         let mut state = self.state();
-        state.holds.retain(|(_, _, hold)| !*hold.is_open.borrow());
+        state.holds.retain(|(_, _, hold)| !hold.is_open());
         state.holds.push((kind, moment, hold.clone()));
-        HoldGuard(hold)
+        HoldGuard::of(hold)
     }
 
     /// Gives the calls that were [`Late`](Verdict::Late) their effect, in the order in which they were made.
@@ -237,9 +203,7 @@ impl<S: ObjectStorage> FaultyStorage<S> {
         let matching = |hold: &&(CallKind, Moment, Arc<Hold>)| hold.0 == kind && hold.1 == moment;
         let holds: Vec<_> = self.state().holds.iter().filter(matching).map(|(_, _, hold)| hold.clone()).collect();
         for hold in holds {
-            hold.arrived.send_modify(|arrived| *arrived += 1);
-            let is_open = &mut hold.is_open.subscribe();
-            is_open.wait_for(|is_open| *is_open).await.expect("the sender is held by `hold`");
+            hold.pass().await;
         }
     }
 

@@ -5,7 +5,7 @@
 
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, statat},
+    fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, statat},
     io::{Errno, Result},
 };
 
@@ -46,7 +46,11 @@ impl Root {
             return openat(&self.directory, ".", flags, Mode::empty());
         }
         if self.has_openat2 {
-            return openat2(&self.directory, path, flags, Mode::empty(), RESOLVE);
+            return match openat2(&self.directory, path, flags, Mode::empty(), RESOLVE) {
+                // Of a link in the last place, the kernel says only that it is no directory.
+                Err(Errno::NOTDIR) if self.is_symlink(path) => Err(Errno::LOOP),
+                opened => opened,
+            };
         }
         let (directories, name) = super::place::split_last(path);
         if directories.is_empty() {
@@ -57,6 +61,13 @@ impl Root {
             at = Some(open_one(at.as_ref().map_or(self.as_fd(), AsFd::as_fd), component, DIRECTORY)?);
         }
         open_one(at.as_ref().map_or(self.as_fd(), AsFd::as_fd), name, flags)
+    }
+
+    fn is_symlink(&self, path: &str) -> bool {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        openat2(&self.directory, path, flags, Mode::empty(), RESOLVE)
+            .and_then(fstat)
+            .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
     }
 
     pub(super) fn open_directory(&self, path: &str) -> Result<OwnedFd> {

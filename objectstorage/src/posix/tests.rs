@@ -2,20 +2,28 @@
 
 use std::{
     fs,
+    os::unix::fs::symlink,
+    path::Path,
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use rustix::io::Errno;
+use tempfile::TempDir;
 
-use super::PosixStorage;
-use crate::{ObjectKey, ObjectMeta, ObjectStorage, ObjectStorageExt, PutMode};
+use super::{PosixStorage, root::Root, staging::STAGING_DIRECTORY};
+use crate::{
+    Body, BodyError, Durability, Error, ListDepth, ListRequest, ObjectKey, ObjectMeta, ObjectStorage, ObjectStorageExt,
+    PutMode, PutOptions,
+};
 
 /// Counts syncs, and lets one of them fail.
 #[derive(Default)]
 pub(super) struct SyncScript {
-    pub(super) seen: AtomicU64,
+    seen: AtomicU64,
     /// The number of the sync that fails, from 1; 0 for none.
-    pub(super) fails: AtomicU64,
+    fails: AtomicU64,
 }
 
 impl SyncScript {
@@ -23,6 +31,52 @@ impl SyncScript {
         let number = self.seen.fetch_add(1, Ordering::Relaxed) + 1;
         if number == self.fails.load(Ordering::Relaxed) { Err(Errno::IO) } else { Ok(()) }
     }
+
+    fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    fn fail_nth_from_now(&self, nth: u64) {
+        self.fails.store(self.seen() + nth, Ordering::Relaxed);
+    }
+}
+
+fn key(key: &str) -> ObjectKey {
+    ObjectKey::parse(key).unwrap()
+}
+
+async fn open() -> (TempDir, PosixStorage) {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = PosixStorage::open(directory.path()).await.unwrap();
+    (directory, storage)
+}
+
+async fn put(storage: &PosixStorage, name: &str) -> crate::Result<()> {
+    storage.put_bytes(&key(name), name.to_owned().into(), PutMode::Overwrite).await
+}
+
+async fn put_relaxed(storage: &PosixStorage, name: &str) {
+    let relaxed = PutOptions { durability: Durability::Relaxed, ..PutOptions::default() };
+    storage.put(&key(name), name.to_owned().into(), relaxed).await.unwrap();
+}
+
+/// How many syncs a write takes.
+async fn syncs_of_put(storage: &PosixStorage, name: &str) -> u64 {
+    let before = storage.store.syncs.script.seen();
+    put(storage, name).await.unwrap();
+    storage.store.syncs.script.seen() - before
+}
+
+/// The objects that are being written, of every process.
+fn staged(root: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for writer in fs::read_dir(root.join(STAGING_DIRECTORY)).unwrap().map(Result::unwrap) {
+        if writer.file_type().unwrap().is_dir() {
+            let files = fs::read_dir(writer.path()).unwrap().map(|file| file.unwrap().file_name());
+            names.extend(files.map(|name| name.into_string().unwrap()).filter(|name| name != "lock"));
+        }
+    }
+    names
 }
 
 #[tokio::test]
@@ -37,4 +91,289 @@ async fn what_was_written_is_a_plain_file() {
     assert_eq!(listed, [ObjectMeta::new(key.clone(), 7)]);
     storage.delete(&key).await.unwrap();
     assert!(!directory.path().join("a").exists());
+}
+
+#[tokio::test]
+async fn a_synced_write_syncs_what_is_not_known_to_be_on_disk() {
+    let (_directory, storage) = open().await;
+    assert_eq!(syncs_of_put(&storage, "a").await, 2, "the file and the root");
+    assert_eq!(syncs_of_put(&storage, "d/e/1").await, 4, "the file, and e, d and the root");
+    assert_eq!(syncs_of_put(&storage, "d/e/2").await, 2, "the file and e; the rest is on the disk");
+    assert_eq!(syncs_of_put(&storage, "d/f/1").await, 3, "the file, f, and d");
+    for name in ["d/e/1", "d/e/2"] {
+        storage.delete(&key(name)).await.unwrap();
+    }
+    assert_eq!(syncs_of_put(&storage, "d/e/3").await, 3, "the file, a new e, and d");
+}
+
+#[tokio::test]
+async fn a_directory_that_a_relaxed_write_or_another_process_made_is_synced_by_the_first_synced_one() {
+    let (directory, storage) = open().await;
+    let before = storage.store.syncs.script.seen();
+    put_relaxed(&storage, "d/e/1").await;
+    assert_eq!(storage.store.syncs.script.seen(), before, "a relaxed write syncs nothing");
+    assert_eq!(syncs_of_put(&storage, "d/e/2").await, 4);
+    let other = PosixStorage::open(directory.path()).await.unwrap();
+    assert_eq!(syncs_of_put(&other, "d/e/3").await, 4);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_synced_is_not_published() {
+    let (directory, storage) = open().await;
+    put(&storage, "d/old").await.unwrap();
+    storage.store.syncs.script.fail_nth_from_now(1);
+    let before = storage.store.syncs.script.seen();
+    let error = put(&storage, "d/new").await.unwrap_err();
+    assert!(matches!(error, Error::Unavailable { doing: "syncing", .. }), "{error:?}");
+    assert_eq!(storage.store.syncs.script.seen(), before + 1, "it is not tried again");
+    assert!(!storage.exists(&key("d/new")).await.unwrap());
+    assert_eq!(staged(directory.path()), [""; 0]);
+    put(&storage, "d/new").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_directory_that_cannot_be_synced_puts_the_storage_out_of_use() {
+    for nth in [2, 3, 4] {
+        let (directory, storage) = open().await;
+        storage.store.syncs.script.fail_nth_from_now(nth);
+        let error = put(&storage, "d/e/1").await.unwrap_err();
+        assert!(matches!(error, Error::Unusable { .. }), "{error:?}");
+        // Reading the object back would prove nothing.
+        for error in [
+            storage.get_bytes(&key("d/e/1")).await.unwrap_err(),
+            storage.head(&key("d/e/1")).await.unwrap_err(),
+            put(&storage, "x").await.unwrap_err(),
+            storage.put(&key("x"), Body::stream(stream::empty()), PutOptions::default()).await.unwrap_err(),
+            storage.delete(&key("x")).await.unwrap_err(),
+            storage.list_objects("").await.unwrap_err(),
+        ] {
+            assert!(matches!(&error, Error::Unusable { message, .. } if message.contains("d/e/1")), "{error:?}");
+        }
+        drop(storage);
+        put(&PosixStorage::open(directory.path()).await.unwrap(), "x").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn refused_writes_leave_nothing_behind() {
+    let (directory, storage) = open().await;
+    put(&storage, "a/b").await.unwrap();
+    let failing = stream::iter([Ok(Bytes::from(vec![0; 3_000_000])), Err(BodyError::from("broken"))]);
+    storage.put(&key("x/y"), Body::stream(failing), PutOptions::default()).await.unwrap_err();
+    storage.put_bytes(&key("a/b"), "again".into(), PutMode::Create).await.unwrap_err();
+    put(&storage, "a").await.unwrap_err();
+    put(&storage, "a/b/c").await.unwrap_err();
+    assert_eq!(staged(directory.path()), [""; 0]);
+    assert!(!directory.path().join("x").exists());
+}
+
+#[tokio::test]
+async fn a_cancelled_write_removes_what_it_staged() {
+    let (directory, storage) = open().await;
+    let body = stream::iter([Ok(Bytes::from(vec![0; 2_000_000]))]).chain(stream::pending());
+    let write = tokio::spawn({
+        let storage = storage.clone();
+        async move { storage.put(&key("d/a"), Body::stream(body), PutOptions::default()).await }
+    });
+    while staged(directory.path()).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    write.abort();
+    assert!(write.await.unwrap_err().is_cancelled());
+    // A system call that was under way ends by itself.
+    while !staged(directory.path()).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!directory.path().join("d").exists());
+}
+
+#[tokio::test]
+async fn a_create_loses_late_as_well_as_early() {
+    let (directory, storage) = open().await;
+    // The body ends only after somebody else has created the object, so that the first look found nothing.
+    let (ends, end) = tokio::sync::oneshot::channel::<()>();
+    let body = stream::iter([Ok(Bytes::from(vec![0; 2_000_000]))]).chain(stream::once(async move {
+        end.await.unwrap();
+        Ok("the end".into())
+    }));
+    let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+    let slow = tokio::spawn({
+        let storage = storage.clone();
+        async move { storage.put(&key("d/a"), Body::stream(body), create).await }
+    });
+    while staged(directory.path()).is_empty() {
+        tokio::task::yield_now().await;
+    }
+    put(&storage, "d/a").await.unwrap();
+    ends.send(()).unwrap();
+    assert!(slow.await.unwrap().unwrap_err().is_already_exists());
+    assert_eq!(storage.get_bytes(&key("d/a")).await.unwrap(), "d/a");
+    assert_eq!(staged(directory.path()), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_a_dead_writer_left_is_swept_and_what_a_living_one_writes_is_not() {
+    let (directory, living) = open().await;
+    let dead = directory.path().join(STAGING_DIRECTORY).join("17");
+    fs::create_dir(&dead).unwrap();
+    fs::write(dead.join("0"), "half an obj").unwrap();
+    fs::write(dead.join("lock"), "").unwrap();
+    let in_flight = living.store.staging.stage().unwrap();
+    let other = PosixStorage::open(directory.path()).await.unwrap();
+    assert!(!dead.exists());
+    assert_eq!(staged(directory.path()), ["0"]);
+    assert_eq!(other.list_objects("").await.unwrap(), []);
+    drop(in_flight);
+    assert_eq!(staged(directory.path()), [""; 0]);
+    drop((living, other));
+    let left = fs::read_dir(directory.path().join(STAGING_DIRECTORY)).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(left.collect::<Vec<_>>(), ["lock"], "closing removes what opening made");
+}
+
+#[tokio::test]
+async fn no_symbolic_link_leads_anywhere() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "secret").unwrap();
+    let (directory, storage) = open().await;
+    symlink(outside.path(), directory.path().join("dir")).unwrap();
+    symlink(outside.path().join("secret"), directory.path().join("file")).unwrap();
+    fs::create_dir(directory.path().join("real")).unwrap();
+    symlink("..", directory.path().join("real/up")).unwrap();
+    for name in ["file", "dir/secret", "dir/new", "real/up/x", "real/up/real/up/file"] {
+        let key = key(name);
+        for error in [storage.head(&key).await.unwrap_err(), storage.get_bytes(&key).await.unwrap_err()] {
+            assert!(matches!(error, Error::Corrupt { .. }), "{name}: {error:?}");
+        }
+        let create = storage.put_bytes(&key, "x".into(), PutMode::Create).await.unwrap_err();
+        assert!(matches!(create, Error::Corrupt { .. }), "{name}: {create:?}");
+        if name != "file" {
+            let overwrite = put(&storage, name).await.unwrap_err();
+            assert!(matches!(overwrite, Error::Corrupt { .. }), "{name}: {overwrite:?}");
+            let delete = storage.delete(&key).await.unwrap_err();
+            assert!(matches!(delete, Error::Corrupt { .. }), "{name}: {delete:?}");
+        }
+    }
+    for prefix in ["", "dir/", "dir/s", "real/up/", "file"] {
+        for depth in [ListDepth::Recursive, ListDepth::OneLevel] {
+            let request = ListRequest { depth, ..ListRequest::prefix(prefix) };
+            let listed: Vec<_> = storage.list(request).try_collect().await.unwrap();
+            assert_eq!(listed, [], "{prefix}");
+        }
+    }
+    // An overwrite replaces the link itself.
+    put(&storage, "file").await.unwrap();
+    assert_eq!(fs::read_to_string(outside.path().join("secret")).unwrap(), "secret");
+    assert_eq!(storage.get_bytes(&key("file")).await.unwrap(), "file");
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn an_old_kernel_reaches_no_further() {
+    let outside = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir_all(directory.path().join("a/b")).unwrap();
+    fs::write(directory.path().join("a/b/c"), "").unwrap();
+    symlink(outside.path(), directory.path().join("a/link")).unwrap();
+    let fd = || std::fs::File::open(directory.path()).unwrap().into();
+    for root in [Root::new(fd()), Root::without_openat2(fd())] {
+        root.open("a/b/c", rustix::fs::OFlags::RDONLY).unwrap();
+        root.open_directory("").unwrap();
+        root.open_or_create_directory("a/d/e").unwrap();
+        for (path, expected) in
+            [("a/x/c", Errno::NOENT), ("a/b/c/d", Errno::NOTDIR), ("a/link/x", Errno::LOOP), ("a/link", Errno::LOOP)]
+        {
+            assert_eq!(root.open_directory(path).unwrap_err(), expected, "{path}");
+        }
+        assert_eq!(root.open_or_create_directory("a/link/x").unwrap_err(), Errno::LOOP);
+    }
+}
+
+#[tokio::test]
+async fn reserved_names_are_no_keys_of_this_storage() {
+    let (directory, storage) = open().await;
+    fs::create_dir(directory.path().join("lost+found")).unwrap();
+    fs::write(directory.path().join("lost+found/x"), "").unwrap();
+    for name in [".runyard-staging", ".runyard-staging/lock", "lost+found/x"] {
+        assert!(matches!(put(&storage, name).await.unwrap_err(), Error::UnsupportedKey { .. }), "{name}");
+        assert!(!storage.exists(&key(name)).await.unwrap(), "{name}");
+        storage.delete(&key(name)).await.unwrap();
+        assert_eq!(storage.list_objects(name).await.unwrap(), [], "{name}");
+    }
+    assert!(directory.path().join("lost+found/x").exists());
+    assert!(directory.path().join(".runyard-staging/lock").exists());
+    put(&storage, "below/lost+found/x").await.unwrap();
+}
+
+#[tokio::test]
+async fn directories_that_a_crash_left_empty_are_in_nobodys_way() {
+    let (directory, storage) = open().await;
+    fs::create_dir_all(directory.path().join("a/b/c")).unwrap();
+    let request = ListRequest { depth: ListDepth::OneLevel, ..ListRequest::default() };
+    let listed: Vec<_> = storage.list(request).try_collect().await.unwrap();
+    assert_eq!(listed, [], "an empty directory is no prefix");
+    for mode in [PutMode::Create, PutMode::Overwrite] {
+        fs::create_dir_all(directory.path().join("x/y/z")).unwrap();
+        storage.put_bytes(&key("x"), "object".into(), mode).await.unwrap();
+        storage.delete(&key("x")).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn foreign_files_are_passed_over() {
+    use std::os::unix::ffi::OsStrExt;
+    let (directory, storage) = open().await;
+    put(&storage, "a").await.unwrap();
+    fs::write(directory.path().join(std::ffi::OsStr::from_bytes(b"not utf-8 \xff")), "").unwrap();
+    let pipe = rustix::fs::CWD;
+    rustix::fs::mkfifoat(pipe, directory.path().join("pipe"), rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+    assert_eq!(storage.list_objects("").await.unwrap(), [ObjectMeta::new(key("a"), 1)]);
+    // Opening a pipe for reading waits for a writer, unless it is asked not to.
+    assert!(matches!(storage.get_bytes(&key("pipe")).await.unwrap_err(), Error::Corrupt { .. }));
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_truncated_is_reported() {
+    let (directory, storage) = open().await;
+    storage.put_bytes(&key("a"), vec![1; 2_000_000].into(), PutMode::Create).await.unwrap();
+    let object = storage.get(&key("a"), crate::GetRange::Full).await.unwrap();
+    fs::File::options().write(true).open(directory.path().join("a")).unwrap().set_len(10).unwrap();
+    let read: crate::Result<Vec<_>> = object.stream.try_collect().await;
+    assert!(matches!(read.unwrap_err(), Error::Corrupt { .. }));
+}
+
+#[tokio::test]
+async fn opening_creates_the_directory_or_says_why_it_cannot() {
+    let directory = tempfile::tempdir().unwrap();
+    let deep = directory.path().join("not/yet/there");
+    put(&PosixStorage::open(&deep).await.unwrap(), "a").await.unwrap();
+    let file = deep.join("a");
+    symlink("nowhere", directory.path().join("dangling")).unwrap();
+    symlink(&deep, directory.path().join("good")).unwrap();
+    PosixStorage::open(directory.path().join("good")).await.unwrap();
+    for (path, reason) in [
+        (file.clone(), "not a directory"),
+        (file.join("below"), "not a directory"),
+        (directory.path().join("dangling"), "symbolic link to nothing"),
+        (Path::new("/sys/kernel").to_owned(), "/sys/kernel"),
+    ] {
+        let error = PosixStorage::open(&path).await.unwrap_err();
+        assert!(matches!(error, Error::Unusable { .. }), "{error:?}");
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_listing_opens_only_what_is_on_its_way() {
+    let (_directory, storage) = open().await;
+    for name in ["a/1", "b/b/1", "b/c/1", "b/d/1", "e/1"] {
+        put(&storage, name).await.unwrap();
+    }
+    let request = ListRequest { start_after: Some("b/c/1".to_owned()), ..ListRequest::prefix("b/") };
+    let mut walk = super::walk::Walk::new(request);
+    let mut names = Vec::new();
+    while !walk.is_done() {
+        names.extend(walk.page(&storage.store.root).unwrap().iter().map(|entry| entry.name().to_owned()));
+    }
+    assert_eq!(names, ["b/d/1"]);
+    assert_eq!(walk.opened, ["b/", "b/c/", "b/d/"]);
 }

@@ -28,6 +28,9 @@ pub(super) struct Walk {
     /// The directory that holds everything with the prefix, until it has been opened.
     start: Option<String>,
     levels: Vec<Level>,
+    /// The directories that were read.
+    #[cfg(test)]
+    pub(super) opened: Vec<String>,
 }
 
 /// A directory on the way down.
@@ -49,7 +52,13 @@ impl Walk {
                 .is_ok_and(|directory| !directory.components().next().is_some_and(is_reserved))
                 .then(|| request.prefix[..=slash].to_owned()),
         };
-        Self { request, start, levels: Vec::new() }
+        Self {
+            request,
+            start,
+            levels: Vec::new(),
+            #[cfg(test)]
+            opened: Vec::new(),
+        }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -86,6 +95,8 @@ impl Walk {
 
     fn descend(&mut self, root: &Root, path: String) -> Result<()> {
         if let Some((directory, mut names)) = self.read(root, &path)? {
+            #[cfg(test)]
+            self.opened.push(path.clone());
             names.sort_unstable();
             names.dedup();
             self.levels.push(Level { path, names: names.into_iter(), directory: Some(directory) });

@@ -30,9 +30,7 @@ pub(super) fn between(
     }
     run_ends(before, after, &mut changes);
     queue_effects(&ready(scheduler, config, before), &ready(scheduler, config, after), &mut effects);
-    if before.run.phase != after.run.phase {
-        effects.extend(phase_effect(after.run.phase));
-    }
+    effects.extend(phase_effects(before.run.phase, after.run.phase));
     effects.extend(changes.into_iter().map(|change| emit(after, change)));
     effects
 }
@@ -42,12 +40,14 @@ pub(super) fn emit(state: &RunState, change: Change) -> Effect {
     Effect::Emit(RunEvent { run: run.id.clone(), number: run.number, group: run.group.clone(), change })
 }
 
-fn phase_effect(phase: RunPhase) -> Option<Effect> {
-    match phase {
-        RunPhase::Running => Some(Effect::RunStarted),
-        RunPhase::Cancelled => Some(Effect::RunCancelled),
-        RunPhase::Finished => Some(Effect::RunFinished),
-        RunPhase::Queued | RunPhase::SetupError => None,
+/// A run that finishes as it starts has done both, one after the other.
+fn phase_effects(before: RunPhase, after: RunPhase) -> Vec<Effect> {
+    match (before, after) {
+        (RunPhase::Queued, RunPhase::Running) => vec![Effect::RunStarted],
+        (RunPhase::Queued, RunPhase::Finished) => vec![Effect::RunStarted, Effect::RunFinished],
+        (RunPhase::Running, RunPhase::Finished) => vec![Effect::RunFinished],
+        (RunPhase::Queued, RunPhase::Cancelled) => vec![Effect::RunCancelled],
+        _ => Vec::new(),
     }
 }
 

@@ -16,7 +16,9 @@ pub struct Stepped {
 
 /// Something that the service does because a run changed.
 ///
-/// All but [`Effect::StopAssignment`] are rows of the transaction that writes the state.
+/// All but [`Effect::StopAssignment`] are rows of the transaction that writes the state. Applied in their order: a run
+/// that has nothing to do starts and finishes in one step, and then the next of its group may start in the same
+/// transaction, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// The task waits for an executor: put its row into the placement queue.

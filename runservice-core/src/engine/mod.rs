@@ -79,6 +79,24 @@ use crate::{
 /// The state is returned unchanged, without effects, for what was applied before: a repeated acceptance, report or
 /// stop.
 ///
+/// ```
+/// use runyard_executor_core::contract::{RunId, TaskId, TaskName};
+/// use runyard_runservice_core::{engine::*, model::*, scheduler::DefaultScheduler};
+///
+/// let mut config = RunConfig::new("build", GroupPath::new("project", "42")?);
+/// config.tasks.insert(TaskName::parse("test")?, TaskConfig::default());
+/// let identity = RunIdentity { id: RunId::parse("run-1")?, number: 1 };
+/// let queued = create(&config, identity, &mut || TaskId::parse("task-1").expect("a valid id")).state;
+///
+/// let started = step(&DefaultScheduler::default(), &config, &queued, &Event::Start)?;
+/// assert_eq!(started.state.run.phase, RunPhase::Running);
+/// assert!(started.effects.contains(&Effect::Ready { task: TaskName::parse("test")? }));
+///
+/// let refusal = step(&DefaultScheduler::default(), &config, &started.state, &Event::Cancel).unwrap_err();
+/// assert_eq!(refusal.to_string(), "run #1 is running: only a queued run can be cancelled; a running one can be stopped");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// A [`Refusal`] if the event is not legal in this state; nothing has changed then.
 pub fn step(

@@ -12,6 +12,7 @@ use crate::{
     engine::Event,
     executors::task_spec,
     layout::{ASSIGNMENTS, ASSIGNMENTS_BY_EXECUTOR, EXECUTORS},
+    model::{Assignment, RunConfig, RunState},
     rows::{AssignmentRow, ExecutorRow},
 };
 
@@ -44,7 +45,9 @@ impl Core {
     async fn settle_lost(&self, tx: &Tx, status: &ExecutorStatus) -> Result<()> {
         for (task, row) in assignments_of(tx, &status.id).await? {
             let held = status.held.iter().any(|held| held.task == task && held.attempt == row.attempt);
-            if row.accepted && !held {
+            let (_, state) = Work::new(self, tx.clone()).load(&row.run).await?;
+            let accepted = assignment(&state, &row).is_some_and(|assignment| assignment.accepted);
+            if accepted && !held {
                 let event = Event::ExecutorLost {
                     task: row.name.clone(),
                     attempt: row.attempt,
@@ -78,25 +81,21 @@ impl Core {
         if !self.sessions.is_connected(&row.executor) {
             return Ok(());
         }
-        if !row.accepted {
-            let (loaded, _) = self
-                .data
-                .transact(|tx| {
-                    let run = &row.run;
-                    async move { Work::new(self, tx).load(run).await }
-                })
-                .await?;
-            let (config, state) = loaded;
-            let current = state.tasks.get(&row.name).is_some_and(|task| task.attempt == row.attempt);
-            if let Some(spec) = task_spec(&config, &state, &row.name).filter(|_| current) {
-                self.sessions.tell(&row.executor, Command::Assign { task: Box::new(spec) });
-            }
+        let (config, state) = self.load(&row.run).await?;
+        let waits = assignment(&state, row).is_some_and(|assignment| !assignment.accepted);
+        if let Some(spec) = task_spec(&config, &state, &row.name).filter(|_| waits) {
+            self.sessions.tell(&row.executor, Command::Assign { task: Box::new(spec) });
         }
         if row.stop {
             let (task, attempt) = (task.clone(), row.attempt);
             self.sessions.tell(&row.executor, Command::Stop { task, attempt });
         }
         Ok(())
+    }
+
+    async fn load(&self, run: &RunId) -> Result<(RunConfig, RunState)> {
+        let (loaded, _) = self.data.transact(|tx| async move { Work::new(self, tx).load(run).await }).await?;
+        Ok(loaded)
     }
 
     pub(crate) async fn accept(&self, fence: &Fence) -> Result<(), ClientError> {
@@ -154,14 +153,7 @@ impl Core {
 
     /// Whether `task` is an ancestor of the task of an assignment.
     pub(crate) async fn is_ancestor(&self, row: &AssignmentRow, task: &TaskId) -> Result<bool> {
-        let (loaded, _) = self
-            .data
-            .transact(|tx| {
-                let run: &RunId = &row.run;
-                async move { Work::new(self, tx).load(run).await }
-            })
-            .await?;
-        let (config, state) = loaded;
+        let (config, state) = self.load(&row.run).await?;
         let ancestors = config.ancestors(&row.name);
         Ok(ancestors.into_iter().any(|name| state.tasks.get(name).is_some_and(|ancestor| ancestor.id == *task)))
     }
@@ -175,6 +167,12 @@ async fn assignments_of(tx: &Tx, executor: &ExecutorId) -> Result<Vec<(TaskId, A
         }
     }
     Ok(rows)
+}
+
+/// What the task of a row says of its assignment, if that is still the current one.
+fn assignment<'a>(state: &'a RunState, row: &AssignmentRow) -> Option<&'a Assignment> {
+    let task = state.tasks.get(&row.name).filter(|task| task.attempt == row.attempt);
+    task?.assignment.as_ref()
 }
 
 /// The assignment that a fence speaks for, or what does not match.

@@ -11,7 +11,7 @@ use crate::{
     Error, Result,
     engine::{self, Effect, Event, Stepped},
     layout::{self, ASSIGNMENTS, CONFIGS, EVENTS, LOGS, QUEUE, READY, RUNNING, RUNS, TASKS},
-    model::{GroupPath, RunConfig, RunPhase, RunState, Task},
+    model::{GroupPath, RunConfig, RunPhase, RunState},
     rows::AssignmentRow,
     scheduler::WaitingTask,
 };
@@ -41,22 +41,25 @@ impl<'a> Work<'a> {
     /// Makes an event happen to a run. If that finishes it, the next run of its group starts in the same transaction,
     /// and so on while those finish at once.
     pub(super) async fn step(&self, id: &RunId, event: &Event) -> Result<RunState> {
-        let stepped = self.step_one(id, event).await?;
-        let mut last = stepped.clone();
-        while last.run.phase == RunPhase::Finished && !last.run.parallel {
-            let Some(next) = self.next_in_group(&last.run.group).await? else { break };
-            last = self.step_one(&next, &Event::Start).await?;
+        let (stepped, mut freed) = self.step_one(id, event).await?;
+        while let Some(group) = freed {
+            let Some(next) = self.next_in_group(&group).await? else { break };
+            (_, freed) = self.step_one(&next, &Event::Start).await?;
         }
         Ok(stepped)
     }
 
     /// Writes a run that did not exist before.
     pub(super) async fn insert(&self, config: &RunConfig, created: Stepped) -> Result<RunState> {
-        self.tx.put(&CONFIGS, created.state.run.id.as_str(), config).await?;
-        self.save(config, None, created).await
+        let run = &created.state.run;
+        self.tx.put(&CONFIGS, run.id.as_str(), config).await?;
+        if run.phase == RunPhase::Queued {
+            self.tx.put(&QUEUE, layout::queue_key(&run.group, run.number), &run.id).await?;
+        }
+        Ok(self.save(config, None, created).await?.0)
     }
 
-    async fn step_one(&self, id: &RunId, event: &Event) -> Result<RunState> {
+    async fn step_one(&self, id: &RunId, event: &Event) -> Result<(RunState, Option<GroupPath>)> {
         let (config, before) = self.load(id).await?;
         let stepped = engine::step(&*self.core.scheduler, &config, &before, event)?;
         self.save(&config, Some(&before), stepped).await
@@ -75,72 +78,35 @@ impl<'a> Work<'a> {
         }
     }
 
-    async fn save(&self, config: &RunConfig, before: Option<&RunState>, stepped: Stepped) -> Result<RunState> {
+    /// Writes what differs and what follows from it. Returns the group whose place became free, if one did.
+    async fn save(
+        &self,
+        config: &RunConfig,
+        before: Option<&RunState>,
+        stepped: Stepped,
+    ) -> Result<(RunState, Option<GroupPath>)> {
         let Stepped { mut state, effects } = stepped;
         engine::stamp(&mut state, self.now);
         if before.map(|before| &before.run) != Some(&state.run) {
             self.tx.put(&RUNS, state.run.id.as_str(), &state.run).await?;
         }
-        self.save_place_in_group(before.map(|before| before.run.phase), &state).await?;
         for task in state.tasks.values() {
-            let old = before.and_then(|before| before.tasks.get(&task.name));
-            if old != Some(task) {
+            if before.and_then(|before| before.tasks.get(&task.name)) != Some(task) {
                 self.tx.put(&TASKS, layout::task_key(&state.run.id, &task.id), task).await?;
-                self.save_assignment(&state.run.id, old, task).await?;
             }
         }
+        let finished = effects.contains(&Effect::RunFinished);
         for effect in effects {
             self.save_effect(config, &state, effect).await?;
         }
-        Ok(state)
-    }
-
-    /// Keeps the rows that say which run of a group runs and which ones wait.
-    async fn save_place_in_group(&self, before: Option<RunPhase>, state: &RunState) -> Result<()> {
-        let run = &state.run;
-        if before == Some(run.phase) {
-            return Ok(());
-        }
-        if before == Some(RunPhase::Queued) {
-            self.tx.delete(&QUEUE, layout::queue_key(&run.group, run.number)).await?;
-        }
-        match run.phase {
-            RunPhase::Queued => self.tx.put(&QUEUE, layout::queue_key(&run.group, run.number), &run.id).await?,
-            // A run that starts and finishes in one step held its place for no time at all, but whoever waits behind
-            // it is found by the same rule.
-            RunPhase::Running | RunPhase::Finished if before != Some(RunPhase::Running) && !run.parallel => {
-                self.tx.put(&RUNNING, &run.group, &run.id).await?;
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// An assignment's row exists exactly while its task is scheduled.
-    async fn save_assignment(&self, run: &RunId, before: Option<&Task>, after: &Task) -> Result<()> {
-        match &after.assignment {
-            Some(assignment) => {
-                let row = AssignmentRow {
-                    run: run.clone(),
-                    name: after.name.clone(),
-                    attempt: after.attempt,
-                    executor: assignment.executor.clone(),
-                    accepted: assignment.accepted,
-                    stop: assignment.stop,
-                };
-                if before.and_then(|before| before.assignment.as_ref()) != Some(assignment) {
-                    self.tx.put(&ASSIGNMENTS, after.id.as_str(), &row).await?;
-                }
-            }
-            None if before.is_some_and(|before| before.assignment.is_some()) => {
-                self.tx.delete(&ASSIGNMENTS, after.id.as_str()).await?;
-            }
-            None => {}
-        }
-        Ok(())
+        let freed = (finished && !state.run.parallel).then(|| state.run.group.clone());
+        Ok((state, freed))
     }
 
     async fn save_effect(&self, config: &RunConfig, state: &RunState, effect: Effect) -> Result<()> {
+        let run = &state.run;
+        let assignment =
+            |name, attempt, executor, stop| AssignmentRow { run: run.id.clone(), name, attempt, executor, stop };
         match effect {
             Effect::Ready { task } => {
                 let row = WaitingTask::new(config, state, &task, self.tx.position().lsn);
@@ -149,16 +115,31 @@ impl<'a> Work<'a> {
                 }
             }
             Effect::NotReady { task } => {
-                let Some(task) = state.tasks.get(&task) else { return Ok(()) };
-                self.tx.delete(&READY, task.id.as_str()).await?;
+                if let Some(task) = state.tasks.get(&task) {
+                    self.tx.delete(&READY, task.id.as_str()).await?;
+                }
             }
+            Effect::AssignmentAdded { task, id, attempt, executor } => {
+                self.tx.put(&ASSIGNMENTS, id.as_str(), &assignment(task, attempt, executor, false)).await?;
+            }
+            Effect::StopAssignment { task, id, attempt, executor } => {
+                self.tx.put(&ASSIGNMENTS, id.as_str(), &assignment(task, attempt, executor, true)).await?;
+            }
+            Effect::AssignmentRemoved { id, .. } => self.tx.delete(&ASSIGNMENTS, id.as_str()).await?,
             Effect::SealLog { id, attempt, step, end, .. } => {
                 let row = self.core.logs.seal(&(id.clone(), attempt, step), end.as_ref()).await?;
                 self.tx.put(&LOGS, layout::log_key(&id, attempt, step), &row).await?;
             }
+            Effect::RunStarted => {
+                self.tx.delete(&QUEUE, layout::queue_key(&run.group, run.number)).await?;
+                if !run.parallel {
+                    self.tx.put(&RUNNING, &run.group, &run.id).await?;
+                }
+            }
+            Effect::RunCancelled => self.tx.delete(&QUEUE, layout::queue_key(&run.group, run.number)).await?,
+            // Whoever called this looks for the next run of the group.
+            Effect::RunFinished => {}
             Effect::Emit(event) => self.tx.append(&EVENTS, &event)?,
-            // The rows of assignments and of the group are written by comparing states, above.
-            _ => {}
         }
         Ok(())
     }

@@ -33,6 +33,9 @@ pub const APPROVERS_ANNOTATION: &str = "approvers/";
 /// A run whose `when` does not match is left out; a task whose `when` does not match is born skipped. The caller adds
 /// `AGOLA_RUN_COUNTER` and `RUNYARD_RUN_COUNTER` to [`RunConfig::static_environment`] once the run has its number.
 ///
+/// A compiled clone step reads the static environment, so that host applications which run it on their own have to set
+/// that too. There is an example in the documentation of the crate.
+///
 /// # Errors
 /// All that is wrong with the graphs of tasks and with the groups. A definition that was parsed has a sound graph.
 pub fn compile(definition: &Definition, context: &CompileContext) -> Result<Compiled, Vec<Diagnostic>> {

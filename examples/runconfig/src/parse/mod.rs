@@ -55,7 +55,11 @@ impl Parsed {
 pub fn parse(file: &str, format: Format, text: &str) -> Parsed {
     match format {
         Format::Yaml | Format::Json => match yaml::parse_tree(file, text) {
-            Ok(root) => parse_node(file, &root),
+            Ok(tree) => {
+                let mut parsed = parse_node(file, &tree.root);
+                parsed.diagnostics.extend(tree.warning);
+                parsed
+            }
             Err(diagnostic) => Parsed::failed(diagnostic),
         },
         Format::Starlark | Format::Jsonnet => Parsed::failed(

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn tree(text: &str) -> Node {
-    parse_tree("t.yml", text).expect("reads")
+    parse_tree("t.yml", text).expect("reads").root
 }
 
 /// The tree in a short notation: `key@line:column=text/kind`.
@@ -58,6 +58,7 @@ fn json_goes_through_the_same_parser() {
 fn a_broken_file_says_where() {
     let error = parse_tree("t.yml", "a: 1\nb: [1, 2\nc: 3\n").expect_err("broken").to_string();
     assert!(error.starts_with("t.yml:3:"), "{error}");
+    assert!(!error.contains("at line"), "{error}");
     let error = parse_tree("t.yml", "a: *missing\n").expect_err("broken").to_string();
     assert!(error.starts_with("t.yml:1:"), "{error}");
     let error = parse_tree("t.yml", "[a]: 1\n").expect_err("a list as key").to_string();
@@ -76,7 +77,8 @@ fn oversized_deep_and_explosive_files_are_refused() {
         format!("{}{}", "[".repeat(DEPTH_MAX + 1), "]".repeat(DEPTH_MAX + 1)),
         "- ".repeat(100_000),
     ] {
-        parse_tree("t.yml", &deep).expect_err("too deep");
+        let error = parse_tree("t.yml", &deep).expect_err("too deep").to_string();
+        assert!(error.contains("nested deeper than 24") || error.contains("recursion limit exceeded"), "{error}");
     }
 
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
@@ -84,7 +86,8 @@ fn oversized_deep_and_explosive_files_are_refused() {
         let below = vec![format!("*a{}", level - 1); 10].join(", ");
         bomb.push_str(&format!("a{level}: &a{level} [{below}]\n"));
     }
-    parse_tree("t.yml", &bomb).expect_err("a bomb");
+    let error = parse_tree("t.yml", &bomb).expect_err("a bomb").to_string();
+    assert!(error.contains("error: the definition has more than 100000 values"), "{error}");
 }
 
 #[test]
@@ -111,5 +114,42 @@ proptest! {
         let NodeKind::Scalar(scalar) = &entries[0].1.kind else { panic!("a scalar") };
         prop_assert_eq!(&scalar.text, &text);
         prop_assert_eq!(scalar.kind, ScalarKind::Quoted);
+    }
+}
+
+#[test]
+fn only_the_first_document_is_read() {
+    for text in ["---\na: 1\n", "a: 1\n---\n", "%YAML 1.1\n---\na: 1\n...\n", "\u{feff}a: 1\r\n"] {
+        let tree = parse_tree("t.yml", text).expect("reads");
+        assert!(matches!(&tree.root.kind, NodeKind::Map(entries) if entries.len() == 1), "{text}");
+        assert_eq!(tree.warning, None, "{text}");
+    }
+    let tree = parse_tree("t.yml", "a: 1\n---\nb: 2\n").expect("reads");
+    assert_eq!(show(&tree.root), "{a@1:1=1/Number@1:4}");
+    assert_eq!(
+        tree.warning.expect("there is a second").to_string(),
+        "t.yml:3:1: warning: only the first document of the file is read (hint: keep one document in the file)"
+    );
+}
+
+#[test]
+fn odd_scalars_keep_their_text() {
+    for (text, expected) in [
+        ("12e4567", "12e4567/Plain"),
+        ("-1e999", "-1e999/Plain"),
+        (".inf", ".inf/Plain"),
+        ("'.inf'", ".inf/Plain"),
+        ("99999999999999999999999999999999999999999999", "99999999999999999999999999999999999999999999/Number"),
+        ("2001-01-01", "2001-01-01/Plain"),
+        ("12:30", "12:30/Plain"),
+        ("!foo 1", "1/Number"),
+        ("!!str 1.0", "1.0/Plain"),
+        ("!!binary aGk=", "aGk=/Plain"),
+        ("!include x.yml", "x.yml/Plain"),
+        ("${HOME}", "${HOME}/Plain"),
+    ] {
+        let NodeKind::Map(entries) = tree(&format!("a: {text}")).kind else { panic!("a map") };
+        let shown = show(&entries[0].1);
+        assert_eq!(shown.split_once('@').expect("has a place").0, expected, "{text}");
     }
 }

@@ -63,9 +63,11 @@ fn repeated_and_older_reports_change_nothing() {
     world.apply(Event::Report(second.clone()));
     let before = world.state.clone();
     assert_eq!(world.apply(Event::Report(second.clone())), []);
-    let mut older = second;
-    (older.sequence, older.state) = (1, exit());
-    assert_eq!(world.apply(Event::Report(older)), []);
+    for sequence in [0, 1, second.sequence] {
+        let mut older = second.clone();
+        (older.sequence, older.state) = (sequence, exit());
+        assert_eq!(world.apply(Event::Report(older)), [], "sequence {sequence}");
+    }
     assert_eq!(world.state, before);
 }
 

@@ -1,11 +1,12 @@
 //! Which rows and which news go with a change?
 
-use runyard_executor_core::contract::{AttemptState, LogEnd, StepRef, TaskId};
+use runyard_executor_core::contract::{Arch, AttemptState, Container, LogEnd, StepRef, TaskId};
 
 use super::kit::{World, changes, executor, name, rows, task};
 use crate::{
     engine::{Change, Effect, Event},
     model::RunResult,
+    scheduler::WaitingTask,
 };
 
 fn id(world: &World, task: &str) -> TaskId {
@@ -53,6 +54,30 @@ fn the_end_of_a_run_lets_the_next_of_its_group_start() {
     let last = &told[told.len() - 2..];
     let result = RunResult::Failed;
     assert_eq!(last, [&Change::RunResultSet { result }, &Change::RunFinished { result }]);
+}
+
+#[test]
+fn a_run_with_nothing_to_do_starts_and_finishes_in_one_step() {
+    let mut world = World::queued([task("a").skip()]);
+    let effects = world.apply(Event::Start);
+    assert_eq!(rows(&effects), [&Effect::RunStarted, &Effect::RunFinished]);
+    let result = RunResult::Success;
+    let expected = [&Change::RunStarted, &Change::RunResultSet { result }, &Change::RunFinished { result }];
+    assert_eq!(changes(&effects), expected);
+}
+
+#[test]
+fn a_row_of_the_placement_queue_says_what_the_task_needs() {
+    let mut world = World::running([task("a")]);
+    let definition = world.config.tasks.get_mut(&name("a")).unwrap();
+    definition.runtime.arch = Some(Arch::Arm64);
+    definition.runtime.containers = vec![Container::default(), Container { privileged: true, ..Container::default() }];
+    definition.labels.insert("zone".into(), "eu".into());
+    let row = WaitingTask::new(&world.config, &world.state, &name("a"), 17).unwrap();
+    assert_eq!((row.root.as_str(), row.position, row.attempt), ("/project/1", 17, 1));
+    assert_eq!((row.arch, row.privileged), (Some(Arch::Arm64), true));
+    assert_eq!(row.labels["zone"], "eu");
+    assert_eq!(WaitingTask::new(&world.config, &world.state, &name("b"), 17), None);
 }
 
 #[test]
