@@ -1,7 +1,10 @@
 //! What can be typed after `runyard`?
 
+mod logs;
+mod output;
 mod project;
 mod run;
+mod runs;
 mod serve;
 
 use std::{path::Path, process::ExitCode};
@@ -30,6 +33,11 @@ enum Command {
     /// Create and list projects
     #[command(subcommand)]
     Project(project::ProjectCommand),
+    /// List, show, stop, cancel and approve runs
+    #[command(subcommand)]
+    Runs(runs::RunsCommand),
+    /// Print the output of a run
+    Logs(logs::LogsArgs),
     /// Print the version
     #[command(after_help = "Example:\n  runyard version --json")]
     Version,
@@ -65,10 +73,9 @@ impl Cli {
             Command::Run(args) => return run::run(args, json).await,
             Command::Serve(args) => serve::run(args).await,
             Command::Project(command) => project::run(command, json).await,
-            Command::Version => {
-                print_version(json);
-                Ok(())
-            }
+            Command::Runs(command) => runs::run(command, json).await,
+            Command::Logs(args) => logs::run(args).await,
+            Command::Version => print_version(json),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -85,11 +92,11 @@ impl Cli {
     }
 }
 
-fn print_version(json: bool) {
+fn print_version(json: bool) -> Result<(), Failure> {
     let version = env!("CARGO_PKG_VERSION");
     match json {
-        true => println!("{}", serde_json::json!({ "version": version })),
-        false => println!("runyard {version}"),
+        true => output::json(&serde_json::json!({ "version": version })),
+        false => output::line(format_args!("runyard {version}")),
     }
 }
 
