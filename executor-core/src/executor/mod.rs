@@ -23,6 +23,7 @@ mod resume;
 mod samples;
 mod setup;
 mod signals;
+mod stages;
 mod step;
 mod task_log;
 mod tasks;
@@ -37,7 +38,7 @@ pub use builder::{ExecutorBuilder, Settings};
 pub(crate) use environment::directory;
 pub(crate) use home::{create_private_dir, private_file};
 
-use self::{context::Context, home::Home};
+use self::context::Context;
 use crate::{
     contract::{ClientError, ExecutorId, RunServiceClient},
     driver::{DriverError, ExecutorDriver},
@@ -58,7 +59,6 @@ use crate::{
 /// ```
 pub struct Executor {
     context: Arc<Context>,
-    home: Home,
     name: String,
     labels: std::collections::BTreeMap<String, String>,
     /// The most tasks at a time, until it drains.
@@ -75,7 +75,7 @@ impl Executor {
 
     /// Its id, made when its directory was first opened.
     pub fn id(&self) -> &ExecutorId {
-        &self.home.id
+        &self.context.home.id
     }
 
     /// Takes no new tasks from now on, tells the run service so, and waits until the running ones have ended.
@@ -105,7 +105,8 @@ impl Executor {
     /// driver cannot be used at all; [`ExecutorError::Refused`] if the run service refuses the registration.
     ///
     /// # Cancel safety
-    /// Dropping the future is like `shutdown`.
+    /// Dropping the future is like `shutdown`, but for what is just being done on other threads: the directory can be
+    /// opened again when that has ended too. It is [`ExecutorError::DirectoryInUse`] until then.
     pub async fn run(&self, shutdown: CancellationToken) -> Result<(), ExecutorError> {
         connection::run(self, shutdown).await
     }
@@ -113,7 +114,7 @@ impl Executor {
 
 impl std::fmt::Debug for Executor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Executor").field("home", &self.home).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Executor").field("home", &self.context.home).field("name", &self.name).finish_non_exhaustive()
     }
 }
 

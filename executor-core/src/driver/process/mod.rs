@@ -21,7 +21,8 @@ mod toolbox;
 mod user;
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -107,7 +108,8 @@ impl ProcessDriver {
         create_private_dir(&new)?;
         fs::create_dir(new.join("home"))?;
         fs::create_dir(new.join("steps"))?;
-        serde_json::to_writer(private_file().open(new.join(POD_FILE))?, &file)?;
+        let json = serde_json::to_vec(&file)?;
+        private_file().open(new.join(POD_FILE))?.write_all(&json)?;
         fs::rename(&new, self.dir.join(spec.id.as_str()))?;
         Ok(file)
     }
