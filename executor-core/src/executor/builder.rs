@@ -93,7 +93,9 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Makes ids and jitter repeatable. Default: the operating system's randomness.
+    /// Makes ids and jitter repeatable, for simulations. Default: the operating system's randomness.
+    ///
+    /// An executor that is opened again needs another seed: ids of pods must not repeat.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -131,6 +133,7 @@ impl ExecutorBuilder {
             labels: self.labels,
             task_limit: watch::Sender::new(self.task_limit),
             held: watch::Sender::new(0),
+            running: tokio::sync::Mutex::new(()),
         })
     }
 }

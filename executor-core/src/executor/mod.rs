@@ -65,6 +65,8 @@ pub struct Executor {
     task_limit: watch::Sender<u32>,
     /// How many tasks it holds.
     held: watch::Sender<usize>,
+    /// Locked while it runs.
+    running: tokio::sync::Mutex<()>,
 }
 
 impl Executor {
@@ -98,16 +100,15 @@ impl Executor {
     /// executor that is opened again on the same directory, before `lost_after` has passed, goes on with them. To end
     /// without leaving anything behind, [`Executor::drain`] first.
     ///
-    /// Call it once; a second call while the first runs is an error.
-    ///
     /// # Errors
-    /// [`ExecutorError::Replaced`] if another process registered with the same id; [`ExecutorError::Driver`] if the
+    /// [`ExecutorError::AlreadyRunning`] if it runs already; [`ExecutorError::Replaced`] if another process registered with the same id; [`ExecutorError::Driver`] if the
     /// driver cannot be used at all; [`ExecutorError::Refused`] if the run service refuses the registration.
     ///
     /// # Cancel safety
     /// Dropping the future is like `shutdown`, but for what is just being done on other threads: the directory can be
     /// opened again when that has ended too. It is [`ExecutorError::DirectoryInUse`] until then.
     pub async fn run(&self, shutdown: CancellationToken) -> Result<(), ExecutorError> {
+        let _running = self.running.try_lock().map_err(|_| ExecutorError::AlreadyRunning)?;
         connection::run(self, shutdown).await
     }
 }
@@ -138,6 +139,9 @@ pub enum ExecutorError {
         /// The directory.
         dir: PathBuf,
     },
+    /// Its `run` was called while it runs.
+    #[error("the executor runs already")]
+    AlreadyRunning,
     /// The driver cannot be used at all.
     #[error("the driver failed while {doing}")]
     Driver {

@@ -162,10 +162,11 @@ impl ExecutorDriver for ProcessDriver {
         let ids = self.pod_ids(owner).map_err(DriverError::io("reading the directory of pods"))?;
         let mut pods: Vec<Arc<dyn Pod>> = Vec::new();
         for id in ids {
-            if let Some(pod) = self.pod_at(id)?
-                && pod.executor() == owner
-            {
-                pods.push(Arc::new(pod));
+            match self.pod_at(id) {
+                Ok(Some(pod)) if pod.executor() == owner => pods.push(Arc::new(pod)),
+                Ok(_) => {}
+                // A crash of the machine can do that. Nothing of it runs any more, but nobody knows whose it was.
+                Err(error) => tracing::error!(error = error.user_message(), "leaving a pod alone: remove it by hand"),
             }
         }
         Ok(pods)
