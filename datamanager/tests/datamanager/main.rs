@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error is to fail")]
 
 mod conformance;
+mod contention;
 mod costs;
 mod crashes;
 mod outages;
