@@ -48,7 +48,7 @@ async fn money_is_neither_made_nor_lost() {
     .unwrap();
     b.catch_up().await.unwrap();
     let tasks = (0..6).map(|task: usize| {
-        let data = if task % 2 == 0 { a.clone() } else { b.clone() };
+        let data = if task.is_multiple_of(2) { a.clone() } else { b.clone() };
         tokio::spawn(async move {
             for round in 0..20 {
                 let from = (task + round) % ACCOUNT_COUNT;
