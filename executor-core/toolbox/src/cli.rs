@@ -2,16 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 use std::{fs, io};
 
+use crate::archive::{self, UnpackOptions};
+use crate::cachekey::{self, Context};
 use crate::supervise;
 
 /// The first argument that turns a host binary into the toolbox; see [`run_if_invoked`].
 pub const TOOLBOX_WORD: &str = "__runyard-toolbox";
 
-const USAGE: &str = "usage: runyard-toolbox supervise STEP_DIR | mkdir PATH | version";
+const USAGE: &str = "usage: runyard-toolbox COMMAND
+  supervise STEP_DIR                  run the step of STEP_DIR/spec.json
+  archive --spec FILE                 write the archive of a JSON specification to stdout
+  unarchive [--overwrite] DEST_DIR    unpack the archive on stdin
+  cachekey TEMPLATE...                render cache keys, each ended by a zero byte
+  mkdir PATH                          create a directory, and print its path
+  version";
 
 /// Runs the toolbox with `args`, which do not include the name of the program.
 ///
@@ -68,10 +78,20 @@ impl From<io::Error> for Failure {
     }
 }
 
+impl From<archive::Error> for Failure {
+    fn from(error: archive::Error) -> Self {
+        Self::Message(error.to_string())
+    }
+}
+
 fn run(args: &[OsString]) -> Result<(), Failure> {
     let (subcommand, rest) = args.split_first().ok_or(Failure::Usage)?;
     match (subcommand.to_str(), rest) {
         (Some("supervise"), [dir]) => Ok(supervise::run(Path::new(dir))?),
+        (Some("archive"), [option, file]) if option == "--spec" => archive(Path::new(file)),
+        (Some("unarchive"), [dest]) => unarchive(Path::new(dest), false),
+        (Some("unarchive"), [option, dest]) if option == "--overwrite" => unarchive(Path::new(dest), true),
+        (Some("cachekey"), templates @ [_, ..]) => cachekeys(templates),
         (Some("mkdir"), [path]) => mkdir(Path::new(path)),
         (Some("version"), []) => {
             println!("{}", env!("CARGO_PKG_VERSION"));
@@ -79,6 +99,45 @@ fn run(args: &[OsString]) -> Result<(), Failure> {
         }
         _ => Err(Failure::Usage),
     }
+}
+
+fn archive(spec: &Path) -> Result<(), Failure> {
+    let unreadable = |error: String| Failure::Message(format!("cannot read {}: {error}", spec.display()));
+    let json = fs::read(spec).map_err(|error| unreadable(error.to_string()))?;
+    let spec = serde_json::from_slice(&json).map_err(|error| unreadable(error.to_string()))?;
+    archive::pack(&spec, io::BufWriter::new(io::stdout().lock()))?;
+    Ok(())
+}
+
+fn unarchive(dest: &Path, overwrite: bool) -> Result<(), Failure> {
+    let dest = supervise::expand_home(dest, &BTreeMap::new(), None);
+    archive::unpack(io::stdin().lock(), &dest, UnpackOptions { overwrite })?;
+    Ok(())
+}
+
+/// Prints all keys, or none if there is a mistake in one. A key may hold any text, so a zero byte ends it.
+fn cachekeys(templates: &[OsString]) -> Result<(), Failure> {
+    let variables = std::env::vars_os();
+    let context = Context {
+        working_dir: std::env::current_dir()?,
+        environment: variables
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect(),
+        now: now(),
+    };
+    let mut keys = String::new();
+    for template in templates {
+        let key = cachekey::render(&template.to_string_lossy(), &context);
+        keys.push_str(&key.map_err(|error| Failure::Message(error.to_string()))?);
+        keys.push('\0');
+    }
+    io::stdout().write_all(keys.as_bytes())?;
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a program of its own: here its clock is handed to the library")]
+fn now() -> SystemTime {
+    SystemTime::now()
 }
 
 /// Creates a directory and its parents, and prints its path with `~` expanded.

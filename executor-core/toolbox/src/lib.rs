@@ -6,6 +6,8 @@
 //!
 //! Blocking code and std threads only.
 
+pub mod archive;
+pub mod cachekey;
 mod cli;
 pub mod protocol;
 mod supervise;

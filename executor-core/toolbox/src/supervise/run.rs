@@ -44,12 +44,14 @@ pub(crate) fn run(dir: &Path) -> io::Result<()> {
         Ok(spec) => command::start(dir, spec),
         Err(error) => Err(NotStarted::new(format!("the specification of the step cannot be read: {error}"))),
     };
-    record_pids(dir, started.as_ref().ok())?;
-    let mut supervisor = Supervisor::new(dir, spec.ok(), spool, listener, started)?;
-    announce()?;
-    let _ = fs::remove_file(dir.join(SPEC_FILE));
-    supervisor.serve()?;
-    supervisor.leave()
+    let supervised = record_pids(dir, started.as_ref().ok())
+        .and_then(|()| Supervisor::new(dir, spec.ok(), spool, listener, started))
+        .and_then(Supervisor::run);
+    if supervised.is_err() {
+        // Nothing runs on without a supervisor: nobody would know.
+        let _ = signals::kill_tree();
+    }
+    supervised
 }
 
 fn record_pids(dir: &Path, started: Option<&Started>) -> io::Result<()> {
@@ -144,6 +146,13 @@ impl<'a> Supervisor<'a> {
             })?,
         }
         Ok(supervisor)
+    }
+
+    fn run(mut self) -> io::Result<()> {
+        announce()?;
+        let _ = fs::remove_file(self.dir.join(SPEC_FILE));
+        self.serve()?;
+        self.leave()
     }
 
     /// Until the step has ended and nobody waits for more.
