@@ -4,9 +4,13 @@
 //! keeps no state that [`ExecutorDriver::pods`] cannot find again: an executor that was killed opens the same driver
 //! and goes on with the pods that are still there. How a driver marks its pods is its private affair.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod pod;
 mod process;
+#[cfg(feature = "test-util")]
+pub mod scripted;
 
 use std::{fmt, sync::Arc};
 

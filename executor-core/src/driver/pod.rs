@@ -220,8 +220,10 @@ pub enum ToolboxCall {
         working_dir: String,
         /// Where the files go, absolute or relative to `working_dir`.
         dest_dir: String,
+        /// Whether a file that is there with other content is replaced; otherwise it is an error.
+        overwrite: bool,
     },
-    /// Renders the template of a cache key; the key is the output.
+    /// Renders the template of a cache key; the key is the output, ended by a zero byte.
     CacheKey {
         /// Where relative paths begin, absolute.
         working_dir: String,

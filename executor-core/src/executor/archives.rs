@@ -104,7 +104,7 @@ impl Work<'_> {
                     async {
                         let fence = self.attempt.context.current_fence(&self.attempt.held).await;
                         let opened = client.get_workspace(&fence, &archive.task, archive.step).await;
-                        self.unpack(&step.dest_dir, opened.map_err(ArchiveError::Client)?).await
+                        self.unpack(&step.dest_dir, false, opened.map_err(ArchiveError::Client)?).await
                     }
                     .boxed()
                 })
@@ -155,7 +155,7 @@ impl Work<'_> {
                     let Some(hit) = context.client.get_cache(&fence, &keys).await.map_err(ArchiveError::Client)? else {
                         return Ok(None);
                     };
-                    self.unpack(&step.dest_dir, hit.archive).await.map(|size| Some((hit.key, size)))
+                    self.unpack(&step.dest_dir, true, hit.archive).await.map(|size| Some((hit.key, size)))
                 }
                 .boxed()
             })
@@ -180,7 +180,7 @@ impl Work<'_> {
         let key: Vec<Bytes> = run.output.try_collect().await.map_err(toolbox_error)?;
         let key = String::from_utf8(key.concat())
             .map_err(|_| ArchiveError::Toolbox(ToolboxFailed { message: "the cache key is not UTF-8".into() }))?;
-        Ok(key.trim_end_matches('\n').to_owned())
+        Ok(key.trim_end_matches('\0').to_owned())
     }
 
     /// Packs files. What becomes of the stream is watched from beside.
@@ -204,14 +204,17 @@ impl Work<'_> {
     }
 
     /// Unpacks an archive; returns its size.
-    async fn unpack(&self, dest_dir: &str, archive: ByteStream) -> Result<u64> {
+    async fn unpack(&self, dest_dir: &str, overwrite: bool, archive: ByteStream) -> Result<u64> {
         let watched = Watched::default();
         let bytes = watched.bytes.clone();
         let archive = archive.inspect_ok(move |piece| {
             bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);
         });
-        let call =
-            ToolboxCall::Unarchive { working_dir: self.place.working_dir.clone(), dest_dir: dest_dir.to_owned() };
+        let call = ToolboxCall::Unarchive {
+            working_dir: self.place.working_dir.clone(),
+            dest_dir: dest_dir.to_owned(),
+            overwrite,
+        };
         let run = self.place.pod.toolbox(call, Some(archive.boxed())).await.map_err(ArchiveError::Driver)?;
         run.output.try_for_each(|_| std::future::ready(Ok(()))).await.map_err(toolbox_error)?;
         for message in run.end.await.messages {

@@ -63,7 +63,7 @@ pub(super) fn user(task: &TaskSpec, step: Option<&RunStep>) -> Option<String> {
 }
 
 /// A directory that a step names, seen from the task's working directory.
-pub(super) fn directory(working_dir: &str, step: Option<&str>) -> String {
+pub(crate) fn directory(working_dir: &str, step: Option<&str>) -> String {
     match step.filter(|dir| !dir.is_empty()) {
         None => working_dir.to_owned(),
         Some(dir) if dir.starts_with('/') || dir == "~" || dir.starts_with("~/") => dir.to_owned(),

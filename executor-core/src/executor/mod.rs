@@ -34,6 +34,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use builder::{ExecutorBuilder, Settings};
+pub(crate) use environment::directory;
 pub(crate) use home::{create_private_dir, private_file};
 
 use self::{context::Context, home::Home};

@@ -70,6 +70,9 @@ impl Outbox {
     }
 
     fn add(&mut self, offset: u64, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
         let end = offset + bytes.len() as u64;
         if offset > self.hashed {
             // It begins in the middle, after a restart of the executor.

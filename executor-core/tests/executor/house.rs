@@ -190,3 +190,10 @@ pub(crate) fn failure(report: &TaskReport) -> (&'static str, &str) {
         state => panic!("it has not failed: {state:?}"),
     }
 }
+
+/// Whether a process runs; one that only waits to be collected does not.
+pub(crate) fn is_running(pid: &str) -> bool {
+    pid.parse::<i32>().expect("a pid");
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| !stat.contains(") Z ") && !stat.contains(") X "))
+}

@@ -1,9 +1,10 @@
 //! An executor with the process driver and a run service in memory.
 
 mod archives;
+mod drivers;
 mod house;
 mod limits;
-mod process;
+
 mod restart;
 mod steps;
 mod stop;

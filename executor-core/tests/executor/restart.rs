@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use runyard_executor_core::contract::{AttemptState, Command, ExecutorStatus, RunServiceClient as _, StepRef};
 
-use crate::house::{House, failure, id, run, task, within};
+use crate::house::{House, failure, id, is_running, run, task, within};
 
 #[tokio::test]
 async fn a_running_step_goes_on_and_its_log_has_every_byte_once() {
@@ -67,7 +67,7 @@ async fn a_step_whose_supervisor_was_killed_is_lost_and_nothing_of_it_runs_on() 
     let log = house.log(&id("t"), 0);
     assert!(log.contains("output after this point is lost"), "{log}");
     let pid = log.lines().next().unwrap();
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    assert!(!is_running(pid), "{pid}");
     house.assert_clean().await;
 }
 

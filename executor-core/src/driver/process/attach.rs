@@ -62,7 +62,9 @@ impl ProcessAttachment {
     async fn open(&mut self) -> io::Result<()> {
         let give_up = Instant::now() + PATIENCE;
         loop {
-            if let Ok(mut stream) = UnixStream::connect(self.dir.socket_path()?).await
+            // The path is valid only as long as this value lives.
+            let path = self.dir.socket_path()?;
+            if let Ok(mut stream) = UnixStream::connect(&path).await
                 && stream.write_all(&ClientFrame::Attach { offset: self.offset }.to_bytes()).await.is_ok()
             {
                 self.state = State::Live { stream, decoder: Decoder::new(), buffer: vec![0; READ_BYTES] };

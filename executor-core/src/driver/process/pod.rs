@@ -39,7 +39,7 @@ impl ProcessPod {
         self.dir.join("home")
     }
 
-    fn expand(&self, path: &str) -> PathBuf {
+    pub(super) fn expand(&self, path: &str) -> PathBuf {
         match path.strip_prefix('~') {
             Some("") => self.home(),
             Some(rest) if rest.starts_with('/') => self.home().join(rest.trim_start_matches('/')),

@@ -36,7 +36,9 @@ pub(super) async fn stop(pod: &ProcessPod, grace: Duration) -> Result<()> {
 }
 
 async fn ask_and_wait(dir: &StepDir, grace: Duration) -> io::Result<()> {
-    let mut stream = UnixStream::connect(dir.socket_path()?).await?;
+    // The path is valid only as long as this value lives.
+    let path = dir.socket_path()?;
+    let mut stream = UnixStream::connect(&path).await?;
     let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
     stream.write_all(&ClientFrame::Stop { grace_ms }.to_bytes()).await?;
     tokio::select! {

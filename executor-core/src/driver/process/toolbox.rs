@@ -4,6 +4,7 @@ use std::{io, process::Stdio};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, future::FutureExt as _, stream};
+use runyard_toolbox::archive::{PackContents, PackSpec};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     process::{Child, ChildStderr, ChildStdin, ChildStdout},
@@ -12,8 +13,9 @@ use tokio::{
 
 use super::pod::ProcessPod;
 use crate::{
-    contract::{ByteStream, StreamError},
+    contract::{ByteStream, Contents, Environment, StreamError},
     driver::{DriverError, Result, ToolboxCall, ToolboxEnd, ToolboxFailed, ToolboxRun},
+    executor::directory,
 };
 
 /// The most that is kept of what the toolbox says.
@@ -22,16 +24,45 @@ const MESSAGE_BYTES_MAX: u64 = 64 << 10;
 const READ_BYTES: usize = 128 << 10;
 
 pub(super) fn run(pod: &ProcessPod, call: ToolboxCall, stdin: Option<ByteStream>) -> Result<ToolboxRun> {
-    let mut command = pod.toolbox_command("TODO");
-    let _ = call;
+    let doing = || DriverError::io("starting the toolbox");
+    let (mut command, stdin) = match call {
+        ToolboxCall::Archive { working_dir, contents } => {
+            let spec = PackSpec {
+                working_dir: pod.expand(&working_dir),
+                contents: contents.into_iter().map(pack_contents).collect(),
+            };
+            let spec = serde_json::to_vec(&spec).map_err(|error| doing()(error.into()))?;
+            let mut command = pod.toolbox_command("archive");
+            command.args(["--spec", "/dev/stdin"]).envs(pod.environment(&Environment::new()).map_err(doing())?);
+            (command, Some(stream::iter([Ok(Bytes::from(spec))]).boxed()))
+        }
+        ToolboxCall::Unarchive { working_dir, dest_dir, overwrite } => {
+            let mut command = pod.toolbox_command("unarchive");
+            command.args(overwrite.then_some("--overwrite"));
+            command.arg(pod.expand(&directory(&working_dir, Some(&dest_dir))));
+            command.envs(pod.environment(&Environment::new()).map_err(doing())?);
+            (command, stdin)
+        }
+        ToolboxCall::CacheKey { working_dir, template, environment } => {
+            let mut command = pod.toolbox_command("cachekey");
+            command.arg(template).current_dir(pod.expand(&working_dir));
+            command.envs(pod.environment(&environment).map_err(doing())?);
+            (command, None)
+        }
+    };
     let child = command
         .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(DriverError::io("starting the toolbox"))?;
+        .map_err(doing())?;
     Ok(stream_of(child, stdin))
+}
+
+fn pack_contents(contents: Contents) -> PackContents {
+    let Contents { source_dir, dest_dir, paths } = contents;
+    PackContents { source_dir, dest_dir, paths }
 }
 
 /// What the output of a running toolbox still needs.

@@ -1,0 +1,48 @@
+//! Pods are made, found and removed.
+
+use tokio_util::sync::CancellationToken;
+
+use super::world::{World, start, within};
+use crate::{contract::ExecutorId, driver::DriverError};
+
+pub(super) async fn a_pod_is_found_by_its_owner_alone(world: World) {
+    let pod = world.pod().await;
+    let found = world.found().await;
+    let spec = world.spec();
+    for pod in [&pod, &found] {
+        assert_eq!((pod.id(), pod.task(), pod.attempt()), (&spec.id, &spec.task, spec.attempt));
+        assert_eq!(*pod.executor(), spec.executor);
+    }
+    let stranger = ExecutorId::parse("conformance-stranger").expect("an id");
+    assert!(world.driver().pods(&stranger).await.expect("pods are listed").is_empty());
+    within(found.remove()).await.expect("it is removed");
+}
+
+pub(super) async fn a_removed_pod_is_gone_and_may_be_removed_again(world: World) {
+    let pod = world.pod().await;
+    start(&*pod, 0, "sleep 1000").await;
+    let found = world.found().await;
+    within(pod.remove()).await.expect("it is removed");
+    assert!(world.driver().pods(&world.executor()).await.expect("pods are listed").is_empty());
+    within(pod.remove()).await.expect("a second time");
+    within(found.remove()).await.expect("and by another process");
+}
+
+pub(super) async fn a_cancelled_creation_leaves_nothing(world: World) {
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let error = within(world.create(&cancel)).await.expect_err("it is cancelled");
+    assert!(matches!(error, DriverError::Cancelled { .. }), "{error:?}");
+    assert!(world.driver().pods(&world.executor()).await.expect("pods are listed").is_empty());
+}
+
+pub(super) async fn directories_are_absolute_and_may_exist(world: World) {
+    let pod = world.pod().await;
+    let home = pod.create_dir("~").await.expect("the home");
+    assert!(home.starts_with('/'), "{home}");
+    for _ in 0..2 {
+        let dir = pod.create_dir("~/a/b").await.expect("a directory");
+        assert_eq!(dir, format!("{home}/a/b"));
+    }
+    within(pod.remove()).await.expect("it is removed");
+}
