@@ -1,6 +1,8 @@
 //! How does the command line talk to a server?
 
-use reqwest::{Method, StatusCode, Url, header};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream::BoxStream};
+use reqwest::{Method, StatusCode, Url};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::server::problem::Problem;
@@ -25,7 +27,9 @@ pub(crate) enum Error {
         reason: String,
     },
     /// Nobody answered.
-    #[error("the server at {server} cannot be reached: start it with `runyard serve`, or give its address with --server")]
+    #[error(
+        "the server at {server} cannot be reached: start it with `runyard serve`, or give its address with --server"
+    )]
     Unreachable {
         /// Where it should be.
         server: Url,
@@ -34,6 +38,13 @@ pub(crate) enum Error {
     /// The server said no.
     #[error("{}", .0.detail)]
     Refused(Problem),
+    /// The answer did not come whole.
+    #[error("the answer of the server at {server} broke off: try again")]
+    BrokenOff {
+        /// Where it is.
+        server: Url,
+        source: reqwest::Error,
+    },
     /// What answered is not a Runyard server.
     #[error("{server} does not answer as a Runyard server ({what}): is the address right?")]
     NotRunyard {
@@ -77,6 +88,18 @@ impl Client {
         self.call(self.request(Method::POST, path).json(body)).await
     }
 
+    /// Asks for a body that is read while it comes.
+    pub(crate) async fn stream(
+        &self,
+        path: &str,
+        query: &impl Serialize,
+    ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
+        let response = self.send(self.request(Method::GET, path).query(query)).await?;
+        let server = self.server.clone();
+        let broken = move |source| Error::BrokenOff { server: server.clone(), source };
+        Ok(response.bytes_stream().map_err(broken).boxed())
+    }
+
     fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.http.request(method, self.url(&format!("/api/v1{path}")));
         match &self.token {
@@ -86,23 +109,36 @@ impl Client {
     }
 
     async fn call<T: DeserializeOwned>(&self, request: reqwest::RequestBuilder) -> Result<T, Error> {
+        let body = self.send(request).await?.bytes().await;
+        let body = body.map_err(|source| Error::BrokenOff { server: self.server.clone(), source })?;
+        serde_json::from_slice(&body).map_err(|error| self.not_runyard(error.to_string()))
+    }
+
+    /// Sends a request, and turns every answer but a success into an error.
+    async fn send(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, Error> {
         let unreachable = |source| Error::Unreachable { server: self.server.clone(), source };
         let response = request.send().await.map_err(unreachable)?;
         let status = response.status();
-        let kind = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let is_problem = kind.starts_with("application/problem+json");
-        let body = response.bytes().await.map_err(unreachable)?;
-        if is_problem && let Ok(problem) = serde_json::from_slice(&body) {
-            return Err(Error::Refused(problem));
+        if matches!(status, StatusCode::OK | StatusCode::CREATED) {
+            return Ok(response);
         }
-        let not_runyard = |what: String| Error::NotRunyard { server: self.server.clone(), what };
-        match status {
-            StatusCode::OK | StatusCode::CREATED => {
-                serde_json::from_slice(&body).map_err(|error| not_runyard(error.to_string()))
-            }
-            _ => Err(not_runyard(format!("status {status}"))),
+        let body = response.bytes().await.map_err(unreachable)?;
+        match serde_json::from_slice(&body) {
+            Ok(problem) => Err(Error::Refused(problem)),
+            Err(_) => Err(self.not_runyard(format!("status {status}"))),
         }
     }
+
+    fn not_runyard(&self, what: String) -> Error {
+        Error::NotRunyard { server: self.server.clone(), what }
+    }
+}
+
+/// A text as one part of a path.
+pub(crate) fn segment(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'~');
+    // A dot is written out as well: `..` would be taken for the directory above.
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod ids;
 mod server;
 #[cfg(test)]
 mod testing;
+mod trigger;
 
 use std::process::ExitCode;
 
@@ -15,6 +16,8 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    // First of all: this binary is also the supervisor of the steps that it starts.
+    runyard_executor_core::run_toolbox_if_invoked();
     let cli = cli::Cli::parse();
     let level = if cli.is_service() { "info" } else { "off" };
     let filter = EnvFilter::try_from_env("RUNYARD_LOG").unwrap_or_else(|_| EnvFilter::new(level));

@@ -7,6 +7,7 @@ use std::{
 
 use runyard_datamanager::WalDataManager;
 use runyard_objectstorage::PosixStorage;
+use runyard_runservice_core::{RUN_DATA, RunService};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +17,7 @@ use crate::{
     configdata::{ConfigData, Project, ProjectId, ProjectName},
     git::{self, GitService},
     ids::Ids,
-    server::{self, auth::AdminToken, data_dir::DataDir, listen},
+    server::{self, Assembled, auth::AdminToken, data_dir::DataDir, listen},
 };
 
 /// A data directory, which outlives the servers on it.
@@ -38,29 +39,35 @@ impl Home {
     pub(crate) async fn start(&self) -> TestServer {
         let directory = DataDir::open(&self.path("")).expect("the directory is free");
         let storage = Arc::new(PosixStorage::open(directory.objects()).await.expect("a storage"));
-        let data = open_data(&storage).await;
+        let data = open_data(&storage, server::CONFIG_DATA_PATH).await;
+        let run_data = open_data(&storage, RUN_DATA).await;
+        let runs = RunService::builder(run_data.clone(), storage.clone()).build();
         let (token, _) = AdminToken::load_or_create(&directory.admin_token()).expect("a token");
-        let parts = server::Parts {
-            config_data: Arc::new(data.clone()),
-            storage,
-            ids: Arc::new(Ids::from_os().expect("random bytes")),
-            token: token.clone(),
-            git: git::Settings { push_size_max: self.push_size_max, ..git::Settings::new(directory.git_cache()) },
-        };
-        let router = server::router(parts).await.expect("a server");
         let listener = listen::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound").to_string();
         let end = CancellationToken::new();
+        let parts = server::Parts {
+            config_data: Arc::new(data.clone()),
+            storage,
+            runs,
+            ids: Arc::new(Ids::from_os().expect("random bytes")),
+            token: token.clone(),
+            git: git::Settings { push_size_max: self.push_size_max, ..git::Settings::new(directory.git_cache()) },
+            own_url: format!("http://{address}"),
+            end: end.clone(),
+        };
+        let Assembled { router, .. } = server::assemble(parts).await.expect("a server");
+        // Without the worker of the triggers: tests look at what a push leaves to it.
         let serving = tokio::spawn(listen::serve(listener, router, end.clone()));
         let config = ConfigData::new(Arc::new(data.clone()));
         let token = token.as_str().to_owned();
-        TestServer { address, token, config, data, end, serving, _directory: directory }
+        TestServer { address, token, config, data: [data, run_data], end, serving, _directory: directory }
     }
 
     /// The git service alone, as a server would have it.
     pub(crate) async fn git_service(&self) -> (ConfigData, GitService) {
         let storage = Arc::new(PosixStorage::open(self.path("objects")).await.expect("a storage"));
-        let config = ConfigData::new(Arc::new(open_data(&storage).await));
+        let config = ConfigData::new(Arc::new(open_data(&storage, server::CONFIG_DATA_PATH).await));
         let ids = Arc::new(Ids::from_os().expect("random bytes"));
         let settings = git::Settings::new(self.path("cache/git"));
         let service = GitService::open(config.clone(), storage, ids, settings).await.expect("a git service");
@@ -76,16 +83,15 @@ impl Home {
     }
 }
 
-async fn open_data(storage: &Arc<PosixStorage>) -> WalDataManager {
-    let builder = WalDataManager::builder(storage.clone()).base_path(server::CONFIG_DATA_PATH);
-    builder.open().await.expect("a data manager")
+async fn open_data(storage: &Arc<PosixStorage>, base_path: &str) -> WalDataManager {
+    WalDataManager::builder(storage.clone()).base_path(base_path).open().await.expect("a data manager")
 }
 
 pub(crate) struct TestServer {
     pub(crate) address: String,
     pub(crate) token: String,
     pub(crate) config: ConfigData,
-    data: WalDataManager,
+    data: [WalDataManager; 2],
     end: CancellationToken,
     serving: JoinHandle<std::io::Result<()>>,
     _directory: DataDir,
@@ -104,7 +110,9 @@ impl TestServer {
     pub(crate) async fn stop(self) {
         self.end.cancel();
         self.serving.await.expect("no panic").expect("it ended well");
-        self.data.close().await;
+        for data in self.data {
+            data.close().await;
+        }
     }
 }
 

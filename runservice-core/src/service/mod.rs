@@ -28,7 +28,7 @@ use crate::{
     engine::Event,
     executors::Sessions,
     logs::Logs,
-    model::{Run, RunConfig},
+    model::{GroupPath, Run, RunConfig},
     scheduler::{DefaultScheduler, Scheduler},
     workers,
 };
@@ -160,6 +160,11 @@ impl RunService {
     /// A run with its tasks, and why those wait that wait.
     pub async fn get(&self, run: &RunId) -> Result<RunDetail> {
         self.core.get(run).await
+    }
+
+    /// The run with a number in a root group.
+    pub async fn find(&self, root: &GroupPath, number: u64) -> Result<Run> {
+        self.core.find(root, number).await
     }
 
     /// Runs, the newest first.

@@ -130,6 +130,15 @@ impl Core {
         Ok(RunDetail { run, config, tasks, waiting, waiting_tasks })
     }
 
+    pub(super) async fn find(&self, root: &GroupPath, number: u64) -> Result<Run> {
+        let prefix = layout::number_key(root, number);
+        let (direction, limit, after) = (Direction::Ascending, 1, None);
+        let scan = IndexScan { index: RUNS_BY_NUMBER, prefix: &prefix, direction, limit, after };
+        let page = self.data.read_index(&self.data.snapshot(), &RUNS, &scan).await?;
+        let found = page.entries.into_iter().next().map(|(_, run)| run);
+        found.ok_or_else(|| Error::NotExist { what: format!("run #{number} of `{root}` does not exist") })
+    }
+
     async fn why_queued(&self, at: &Snapshot, run: &Run) -> Result<Option<WaitingReason>> {
         if run.phase != RunPhase::Queued {
             return Ok(None);

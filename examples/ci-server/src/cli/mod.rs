@@ -1,6 +1,9 @@
 //! What can be typed after `runyard`?
 
+mod logs;
+mod output;
 mod project;
+mod runs;
 mod serve;
 
 use std::{path::Path, process::ExitCode};
@@ -27,6 +30,11 @@ enum Command {
     /// Create and list projects
     #[command(subcommand)]
     Project(project::ProjectCommand),
+    /// List, show, stop, cancel and approve runs
+    #[command(subcommand)]
+    Runs(runs::RunsCommand),
+    /// Print the output of a run
+    Logs(logs::LogsArgs),
     /// Print the version
     #[command(after_help = "Example:\n  runyard version --json")]
     Version,
@@ -61,10 +69,9 @@ impl Cli {
         let done = match self.command {
             Command::Serve(args) => serve::run(args).await,
             Command::Project(command) => project::run(command, json).await,
-            Command::Version => {
-                print_version(json);
-                Ok(())
-            }
+            Command::Runs(command) => runs::run(command, json).await,
+            Command::Logs(args) => logs::run(args).await,
+            Command::Version => print_version(json),
         };
         match done {
             Ok(()) => ExitCode::SUCCESS,
@@ -81,11 +88,11 @@ impl Cli {
     }
 }
 
-fn print_version(json: bool) {
+fn print_version(json: bool) -> Result<(), Failure> {
     let version = env!("CARGO_PKG_VERSION");
     match json {
-        true => println!("{}", serde_json::json!({ "version": version })),
-        false => println!("runyard {version}"),
+        true => output::json(&serde_json::json!({ "version": version })),
+        false => output::line(format_args!("runyard {version}")),
     }
 }
 

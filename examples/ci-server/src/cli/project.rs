@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, ServerArgs};
+use super::{Failure, ServerArgs, output};
 use crate::{
     client::Client,
     server::api::{
@@ -14,7 +14,9 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(super) enum ProjectCommand {
     /// Create a project, whose repository can be pushed to at once
-    #[command(after_help = "Example:\n  runyard project create hello\n  git push http://127.0.0.1:8080/git/hello.git main")]
+    #[command(
+        after_help = "Example:\n  runyard project create hello\n  git push http://127.0.0.1:8080/git/hello.git main"
+    )]
     Create(CreateArgs),
     /// List all projects
     #[command(after_help = "Example:\n  runyard project list --json")]
@@ -46,12 +48,11 @@ async fn create(args: CreateArgs, json: bool) -> Result<(), Failure> {
     let client = args.server.client()?;
     let project: ProjectView = client.post("/projects", &CreateProject { name: args.name }).await?;
     if json {
-        println!("{}", serde_json::to_string(&project)?);
-        return Ok(());
+        return output::json(&project);
     }
-    println!("Created project {} ({}).", project.name, project.id);
-    println!("Push to it (any user name, the token as the password):");
-    println!("  git push {} HEAD", client.url(&project.git_path));
+    output::line(format_args!("Created project {} ({}).", project.name, project.id))?;
+    output::line(format_args!("Push to it (any user name, the token as the password):"))?;
+    output::line(format_args!("  git push {} HEAD", client.url(&project.git_path)))?;
     Ok(())
 }
 
@@ -59,15 +60,14 @@ async fn list(args: ListArgs, json: bool) -> Result<(), Failure> {
     let client = args.server.client()?;
     let projects = all_projects(&client).await?;
     if json {
-        println!("{}", serde_json::to_string(&projects)?);
-        return Ok(());
+        return output::json(&projects);
     }
     if projects.is_empty() {
-        println!("There is no project yet: create one with `runyard project create <name>`.");
+        output::line(format_args!("There is no project yet: create one with `runyard project create <name>`."))?;
     }
     let width = projects.iter().map(|project| project.name.len()).max().unwrap_or(0);
     for project in projects {
-        println!("{:width$}  {}  {}", project.name, project.id, client.url(&project.git_path));
+        output::line(format_args!("{:width$}  {}  {}", project.name, project.id, client.url(&project.git_path)))?;
     }
     Ok(())
 }

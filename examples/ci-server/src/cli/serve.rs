@@ -1,13 +1,19 @@
 //! `runyard serve`
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use clap::Args;
 use runyard_datamanager::WalDataManager;
+use runyard_executor_core::{Executor, driver::ProcessDriver};
 use runyard_objectstorage::PosixStorage;
+use runyard_runservice_core::{RUN_DATA, RunService};
 use tokio_util::sync::CancellationToken;
 
-use super::Failure;
+use super::{Failure, output};
 use crate::{
     git,
     ids::Ids,
@@ -29,6 +35,16 @@ pub(super) struct ServeArgs {
     /// The largest push, in bytes
     #[arg(long, env = "RUNYARD_PUSH_SIZE_MAX", default_value_t = 1 << 30, value_name = "BYTES")]
     push_size_max: u64,
+    /// The most tasks at a time; default: as many as the machine has processors
+    #[arg(long, env = "RUNYARD_TASK_LIMIT", value_name = "NUMBER")]
+    task_limit: Option<u32>,
+}
+
+impl ServeArgs {
+    fn task_limit(&self) -> u32 {
+        let processors = || std::thread::available_parallelism().map_or(2, |number| number.get() as u32);
+        self.task_limit.unwrap_or_else(processors)
+    }
 }
 
 pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
@@ -40,22 +56,63 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let ids = Arc::new(Ids::from_os()?);
     let storage = Arc::new(PosixStorage::open(directory.objects()).await?);
     let config_data = WalDataManager::builder(storage.clone()).base_path(server::CONFIG_DATA_PATH).open().await?;
-    let git = git::Settings { push_size_max: args.push_size_max, ..git::Settings::new(directory.git_cache()) };
-    let parts = server::Parts { config_data: Arc::new(config_data.clone()), storage, ids, token: token.clone(), git };
-    let router = server::router(parts).await?;
-
-    println!("Runyard listens on http://{}, with its data in {}", listener.local_addr()?, directory.root().display());
-    if is_new {
-        println!("Admin token (kept in {}): {}", directory.admin_token().display(), token.as_str());
-    }
+    let run_data = WalDataManager::builder(storage.clone()).base_path(RUN_DATA).open().await?;
+    let runs = RunService::builder(run_data.clone(), storage.clone()).build();
+    let address = listener.local_addr()?;
     let end = CancellationToken::new();
+    let parts = server::Parts {
+        config_data: Arc::new(config_data.clone()),
+        storage,
+        runs: runs.clone(),
+        ids,
+        token: token.clone(),
+        git: git::Settings { push_size_max: args.push_size_max, ..git::Settings::new(directory.git_cache()) },
+        own_url: own_url(address),
+        end: end.clone(),
+    };
+    let server = server::assemble(parts).await?;
+    let driver = Arc::new(ProcessDriver::open(directory.pods())?);
+    let executor = Executor::builder(runs.client(), driver).name("local").task_limit(args.task_limit());
+    let executor = executor.open(directory.executor()).await?;
+
+    output::tell(format_args!("Runyard listens on http://{address}, with its data in {}", directory.root().display()));
+    if is_new {
+        output::tell(format_args!("Admin token (kept in {}): {}", directory.admin_token().display(), token.as_str()));
+    }
     let ending = async {
         listen::asked_to_end().await?;
-        tracing::info!("ending");
         end.cancel();
-        Ok(())
+        Ok::<_, Failure>(())
     };
-    tokio::try_join!(listen::serve(listener, router, end.clone()), ending)?;
+    let serving = async { listen::serve(listener, server.router, end.clone()).await.map_err(Failure::from) };
+    let triggers = async { server.triggers.run(end.clone()).await.map_err(Failure::from) };
+    let placing = async { runs.run(end.clone()).await.map_err(Failure::from) };
+    let executing = async { executor.run(end.clone()).await.map_err(Failure::from) };
+    let ended = tokio::try_join!(serving, triggers, placing, executing, ending);
+    output::tell(last_words(executor.held()));
     config_data.close().await;
-    Ok(())
+    run_data.close().await;
+    ended.map(drop)
+}
+
+/// What becomes of the tasks that the executor holds.
+fn last_words(held: usize) -> String {
+    match held {
+        0 => "Ended; the executor holds no task.".to_owned(),
+        1 => "Ended; 1 task is with the executor: it goes on under its supervisor, and the next start takes it up."
+            .to_owned(),
+        _ => format!(
+            "Ended; {held} tasks are with the executor: they go on under their supervisors, and the next start takes them up."
+        ),
+    }
+}
+
+/// The address of this server, as tasks on the same machine reach it.
+fn own_url(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
 }

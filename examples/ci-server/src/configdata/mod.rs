@@ -15,7 +15,7 @@ use runyard_datamanager::DataManager;
 pub(crate) use project::{Project, ProjectId, ProjectName};
 pub(crate) use push::{Push, RefChange};
 pub(crate) use refs::{ObjectId, Pack, RefName, Repository};
-pub(crate) use trigger::Trigger;
+pub(crate) use trigger::{Trigger, TriggerKey};
 
 /// The result of reading or changing configuration data.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;

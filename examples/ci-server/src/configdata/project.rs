@@ -38,6 +38,11 @@ impl ProjectId {
         Self(ids.uuid())
     }
 
+    /// Takes a text for an id if it has the form of one.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        is_uuid(text).then(|| Self(text.to_owned()))
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -59,7 +64,9 @@ impl ProjectName {
     pub(crate) fn parse(name: &str) -> Result<Self> {
         match broken_rule(name) {
             None => Ok(Self(name.to_owned())),
-            Some(reason) => Err(Error::InvalidProjectName { name: name.chars().take(NAME_BYTES_MAX).collect(), reason }),
+            Some(reason) => {
+                Err(Error::InvalidProjectName { name: name.chars().take(NAME_BYTES_MAX).collect(), reason })
+            }
         }
     }
 

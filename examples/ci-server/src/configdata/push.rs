@@ -178,7 +178,8 @@ mod tests {
     /// Changes as (name, old, new), a space for "does not exist".
     fn push(atomic: bool, changes: &[(&str, char, char)]) -> Push {
         let side = |digit: char| (digit != ' ').then(|| object(digit));
-        let change = |(short, old, new): &(&str, char, char)| RefChange { name: name(short), old: side(*old), new: side(*new) };
+        let change =
+            |(short, old, new): &(&str, char, char)| RefChange { name: name(short), old: side(*old), new: side(*new) };
         Push { changes: changes.iter().map(change).collect(), atomic, pack: None }
     }
 
@@ -218,10 +219,7 @@ mod tests {
         let outcomes = decide(&mut refs, &push(false, &[("a/b", ' ', '2')]));
         assert_eq!(outcomes, [Err(RefusedRef::NameConflict(name("a")))]);
         assert_eq!(decide(&mut refs, &push(true, &[("a/b", ' ', '2'), ("a", '1', ' ')])), [Ok(()), Ok(())]);
-        assert_eq!(
-            decide(&mut refs, &push(false, &[("a", ' ', '2')])),
-            [Err(RefusedRef::NameConflict(name("a/b")))]
-        );
+        assert_eq!(decide(&mut refs, &push(false, &[("a", ' ', '2')])), [Err(RefusedRef::NameConflict(name("a/b")))]);
     }
 
     #[test]

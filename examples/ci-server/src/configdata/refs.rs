@@ -13,8 +13,8 @@ pub(super) const REFS: Collection<ObjectId> = Collection::new("refs");
 /// By project and checksum, see [`key`].
 pub(super) const PACKS: Collection<Pack> = Collection::new("packs");
 
-/// The longest ref name, in bytes.
-const REF_NAME_BYTES_MAX: usize = 512;
+/// The longest ref name, in bytes: escaped, it still fits in the group of its runs.
+const REF_NAME_BYTES_MAX: usize = 255;
 
 /// The key of something that belongs to a project. The id has a fixed length, so no project reaches into another.
 pub(super) fn key(project: &ProjectId, name: &str) -> String {
@@ -123,7 +123,7 @@ impl RefName {
 /// The rules of `git check-ref-format`, for a name below `refs/`.
 fn broken_rule(name: &str) -> Option<&'static str> {
     if name.len() > REF_NAME_BYTES_MAX {
-        return Some("it is longer than 512 bytes");
+        return Some("it is longer than 255 bytes");
     }
     if !name.starts_with("refs/") || name.split('/').count() < 3 {
         return Some("it is not of the form refs/<kind>/<name>");
@@ -131,11 +131,13 @@ fn broken_rule(name: &str) -> Option<&'static str> {
     if name.split('/').any(|part| part.is_empty() || part.starts_with('.') || part.ends_with(".lock")) {
         return Some("a part of it is empty, begins with a dot or ends with `.lock`");
     }
-    let refused = |char: char| char.is_ascii_control() || matches!(char, ' ' | '~' | '^' | ':' | '?' | '*' | '[' | '\\');
+    let refused =
+        |char: char| char.is_ascii_control() || matches!(char, ' ' | '~' | '^' | ':' | '?' | '*' | '[' | '\\');
     if name.contains(refused) {
         return Some("it has a space, a control character or one of ~^:?*[\\");
     }
-    (name.contains("..") || name.contains("@{") || name.ends_with('.')).then_some("it has `..` or `@{`, or ends with a dot")
+    (name.contains("..") || name.contains("@{") || name.ends_with('.'))
+        .then_some("it has `..` or `@{`, or ends with a dot")
 }
 
 impl TryFrom<String> for RefName {

@@ -3,11 +3,15 @@
 //! A trigger is written in the transaction of its push and removed when its runs exist, so a crash between the two
 //! loses nothing.
 
+use std::fmt;
+
 use bytes::Bytes;
+use futures::{StreamExt, stream, stream::BoxStream};
 use runyard_datamanager::{Collection, DataManagerExt, KeyRange};
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigData, ObjectId, ProjectId, RefName, Result};
+use crate::ids::hex;
 
 /// Appended to, so their order is the order of the pushes.
 pub(super) const TRIGGERS: Collection<Trigger> = Collection::new("triggers");
@@ -25,9 +29,60 @@ pub(crate) struct Trigger {
     pub(crate) new: ObjectId,
 }
 
+/// Names a trigger; never used twice. Its text is hexadecimal.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TriggerKey(Bytes);
+
+impl fmt::Display for TriggerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for TriggerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
 impl ConfigData {
-    /// All triggers with their keys, in the order of their pushes.
-    pub(crate) async fn triggers(&self) -> Result<Vec<(Bytes, Trigger)>> {
-        Ok(self.data.read_all(&self.data.snapshot(), &TRIGGERS, KeyRange::all()).await?)
+    /// All triggers, in the order of their pushes.
+    #[cfg(test)]
+    pub(crate) async fn triggers(&self) -> Result<Vec<(TriggerKey, Trigger)>> {
+        let rows = self.data.read_all(&self.data.snapshot(), &TRIGGERS, KeyRange::all()).await?;
+        Ok(rows.into_iter().map(|(key, trigger)| (TriggerKey(key), trigger)).collect())
+    }
+
+    /// All triggers that there are, then each new one as soon as its push is committed.
+    pub(crate) async fn follow_triggers(&self) -> Result<BoxStream<'static, Result<(TriggerKey, Trigger)>>> {
+        let at = self.data.snapshot();
+        let present = self.data.read_all(&at, &TRIGGERS, KeyRange::all()).await?;
+        let present = present.into_iter().map(|(key, trigger)| Ok((TriggerKey(key), trigger)));
+        let new = self.data.follow(at.position()).flat_map(|committed| {
+            let new: Vec<Result<_>> = match committed {
+                Err(error) => vec![Err(error.into())],
+                Ok(committed) => committed
+                    .changes
+                    .into_iter()
+                    .filter(|change| change.collection == TRIGGERS.name())
+                    .filter_map(|change| {
+                        let decoded = TRIGGERS.decode(&change.key, &change.value?);
+                        Some(decoded.map(|trigger| (TriggerKey(change.key), trigger)).map_err(Into::into))
+                    })
+                    .collect(),
+            };
+            stream::iter(new)
+        });
+        Ok(stream::iter(present).chain(new).boxed())
+    }
+
+    /// Forgets a trigger whose runs exist.
+    pub(crate) async fn remove_trigger(&self, key: &TriggerKey) -> Result<()> {
+        let removed = self.data.transact(|tx| {
+            let key = key.0.clone();
+            async move { tx.delete(&TRIGGERS, key).await }
+        });
+        removed.await?;
+        Ok(())
     }
 }

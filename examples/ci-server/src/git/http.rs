@@ -4,7 +4,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use async_compression::tokio::bufread::GzipDecoder;
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     extract::{Path, Query, State},
     http::{HeaderMap, StatusCode, header},
@@ -21,13 +21,22 @@ use super::{
     push_request::{self, PushRequest},
     upload_pack,
 };
-use crate::configdata::{self, Project};
+use crate::configdata::{self, Project, ProjectId};
 
 /// How often a client is told that its push is still worked on, so that nothing between closes the connection.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The largest request of a fetch, in bytes.
 const FETCH_REQUEST_BYTES_MAX: u64 = 64 << 20;
+
+/// What a request may do. Authentication adds it to the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Everything.
+    Full,
+    /// Fetch from the repository of one project.
+    Read(ProjectId),
+}
 
 /// A body as the git programs read it.
 type Reader = Pin<Box<dyn AsyncRead + Send>>;
@@ -48,11 +57,13 @@ struct InfoRefs {
 
 async fn info_refs(
     State(service): State<Arc<GitService>>,
+    Extension(access): Extension<Access>,
     Path(repository): Path<String>,
     Query(query): Query<InfoRefs>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let project = find(&service, &repository).await?;
+    let writes = query.service.as_deref() == Some("git-receive-pack");
+    let project = find(&service, &repository, &access, writes).await?;
     let protocol = protocol(&headers);
     match query.service.as_deref() {
         Some("git-upload-pack") => {
@@ -71,11 +82,12 @@ async fn info_refs(
 
 async fn fetch(
     State(service): State<Arc<GitService>>,
+    Extension(access): Extension<Access>,
     Path(repository): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
-    let project = find(&service, &repository).await?;
+    let project = find(&service, &repository, &access, false).await?;
     let git_dir = service.caches.synced(&project.id).await?;
     let request = reader(&headers, body)?.take(FETCH_REQUEST_BYTES_MAX);
     let answer = upload_pack::answer(&git_dir, protocol(&headers), request)?;
@@ -84,11 +96,12 @@ async fn fetch(
 
 async fn push(
     State(service): State<Arc<GitService>>,
+    Extension(access): Extension<Access>,
     Path(repository): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
-    let project = find(&service, &repository).await?;
+    let project = find(&service, &repository, &access, true).await?;
     let mut body = reader(&headers, body)?;
     let request = PushRequest::read(&mut body).await?;
     let kind = "application/x-git-receive-pack-result";
@@ -119,9 +132,14 @@ fn keepalive() -> Bytes {
     out.freeze()
 }
 
-async fn find(service: &GitService, repository: &str) -> Result<Project> {
+async fn find(service: &GitService, repository: &str, access: &Access, writes: bool) -> Result<Project> {
     let reference = repository.strip_suffix(".git").unwrap_or(repository);
-    Ok(service.config.find_project(reference).await?)
+    let project = service.config.find_project(reference).await?;
+    match access {
+        Access::Full => Ok(project),
+        Access::Read(only) if *only == project.id && !writes => Ok(project),
+        Access::Read(_) => Err(Error::Forbidden),
+    }
 }
 
 fn protocol(headers: &HeaderMap) -> &str {
@@ -146,6 +164,7 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = match &self {
             Self::Config(configdata::Error::ProjectNotFound { .. }) => StatusCode::NOT_FOUND,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::Protocol(_) | Self::Body(_) => StatusCode::BAD_REQUEST,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,

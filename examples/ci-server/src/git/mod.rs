@@ -24,7 +24,8 @@ use std::{path::PathBuf, sync::Arc};
 
 use runyard_objectstorage::ObjectStorage;
 
-pub(crate) use http::routes;
+pub(crate) use definition::{Commit, DefinitionFile};
+pub(crate) use http::{Access, routes};
 
 use crate::{
     configdata::{self, ConfigData},
@@ -69,7 +70,9 @@ pub(crate) enum Error {
     #[error("the request ended before it was complete")]
     Body(#[source] std::io::Error),
     /// The request is larger than allowed.
-    #[error("the push is larger than {limit} bytes, the limit of this server: push fewer commits at once, or raise the limit")]
+    #[error(
+        "the push is larger than {limit} bytes, the limit of this server: push fewer commits at once, or raise the limit"
+    )]
     TooLarge {
         /// The limit in bytes.
         limit: u64,
@@ -82,9 +85,15 @@ pub(crate) enum Error {
         /// What it printed.
         stderr: String,
     },
-    /// The commit has no usable file of that name.
-    #[error("{0}")]
-    Definition(String),
+    /// The object is something else, so nothing can be run for it.
+    #[error("object {object} is not a commit, so it has no definition")]
+    NotACommit {
+        /// The object.
+        object: configdata::ObjectId,
+    },
+    /// The token opens another repository, or only reads this one.
+    #[error("this token may only read the repository of its project")]
+    Forbidden,
     /// The disk, or starting a program, failed.
     #[error("{doing} `{path}` failed")]
     Io {

@@ -3,7 +3,9 @@
 use std::{path::Path, sync::Arc};
 
 use futures::TryStreamExt;
-use runyard_objectstorage::{Body, BodyError, Durability, GetRange, ObjectKey, ObjectStorage, PutMode, PutOptions, PutSize};
+use runyard_objectstorage::{
+    Body, BodyError, Durability, GetRange, ObjectKey, ObjectStorage, PutMode, PutOptions, PutSize,
+};
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
@@ -35,8 +37,7 @@ impl Packs {
         let size = opened.metadata().await.map_err(Error::io("reading", file))?.len();
         let pack = Pack { id: self.ids.uuid(), checksum, size };
         let body = Body::stream(ReaderStream::with_capacity(opened, READ_BYTES).map_err(BodyError::from));
-        let options =
-            PutOptions { size: PutSize::Exact(size), durability: Durability::Synced, mode: PutMode::Create };
+        let options = PutOptions { size: PutSize::Exact(size), durability: Durability::Synced, mode: PutMode::Create };
         let stored = self.storage.put(&object_key(project, &pack), body, options).await;
         stored.map_err(|source| Error::Storage { doing: "storing the pack of a push", source })?;
         Ok(pack)

@@ -108,12 +108,7 @@ mod tests {
         let packets = block_on(read_all(&out)).expect("valid");
         assert_eq!(
             packets,
-            [
-                Packet::Data("a\n".into()),
-                Packet::Data(Bytes::new()),
-                Packet::Flush,
-                Packet::Data("\x02hi".into())
-            ]
+            [Packet::Data("a\n".into()), Packet::Data(Bytes::new()), Packet::Flush, Packet::Data("\x02hi".into())]
         );
     }
 

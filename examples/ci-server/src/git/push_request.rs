@@ -48,11 +48,15 @@ impl PushRequest {
                 Ok(Some(Packet::Data(line))) => {
                     size += line.len();
                     if size > COMMAND_BYTES_MAX {
-                        return Err(Error::Protocol("it changes too many refs: push some thousands of them at a time".to_owned()));
+                        return Err(Error::Protocol(
+                            "it changes too many refs: push some thousands of them at a time".to_owned(),
+                        ));
                     }
                     request.add_line(&line)?;
                 }
-                Ok(Some(Packet::Special)) => return Err(Error::Protocol("a push has no protocol version 2".to_owned())),
+                Ok(Some(Packet::Special)) => {
+                    return Err(Error::Protocol("a push has no protocol version 2".to_owned()));
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                     return Err(Error::Protocol(error.to_string()));
                 }
@@ -219,8 +223,8 @@ mod tests {
 
     #[test]
     fn the_report_names_every_ref_and_its_reason_on_one_line() {
-        let mut request = parse(&[format!("{A} {B} refs/heads/a\0report-status"), format!("{A} {B} refs/heads/b")])
-            .expect("valid");
+        let mut request =
+            parse(&[format!("{A} {B} refs/heads/a\0report-status"), format!("{A} {B} refs/heads/b")]).expect("valid");
         let report = Report {
             unpack: Ok(()),
             refs: vec![Ok(()), Err("first\nsecond".to_owned())],

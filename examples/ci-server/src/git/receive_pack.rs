@@ -3,10 +3,7 @@
 //! A crash, or a client that goes away, leaves the push there wholly or not at all: what counts is the transaction.
 //! Before it there is a directory that the next start removes, and perhaps an object without a row.
 
-use std::{
-    path::PathBuf,
-    process::Stdio,
-};
+use std::{path::PathBuf, process::Stdio};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
@@ -63,7 +60,11 @@ impl GitService {
         quarantine.check(request, &mut report).await?;
         if request.atomic && report.refs.iter().any(Result::is_err) {
             let reason = "the push is atomic, and another of its refs was refused";
-            report.refs.iter_mut().filter(|verdict| verdict.is_ok()).for_each(|verdict| *verdict = Err(reason.to_owned()));
+            report
+                .refs
+                .iter_mut()
+                .filter(|verdict| verdict.is_ok())
+                .for_each(|verdict| *verdict = Err(reason.to_owned()));
         }
         let changes = accepted(request, &report);
         if changes.is_empty() {
@@ -206,7 +207,8 @@ impl Quarantine {
             Ok(())
         };
         let mut printed = String::new();
-        let read = async { stdout.read_to_string(&mut printed).await.map_err(Error::io("reading the output of", "git")) };
+        let read =
+            async { stdout.read_to_string(&mut printed).await.map_err(Error::io("reading the output of", "git")) };
         let complaints = async { Ok(complaints(stderr).await) };
         let ((), _, complaints) = tokio::try_join!(feed, read, complaints)?;
         finish(child, "checking the objects of the push", complaints).await?;
@@ -240,7 +242,8 @@ impl Quarantine {
         }
         let mut walk = self.git();
         walk.args(["rev-list", "--objects", "--quiet", "--stdin", "--not", "--all"]);
-        if let Err(Error::Git { stderr, .. }) = output(walk, "checking the history of the push", objects.as_bytes()).await
+        if let Err(Error::Git { stderr, .. }) =
+            output(walk, "checking the history of the push", objects.as_bytes()).await
         {
             tracing::info!(stderr, "a push lacks objects");
             for (at, ..) in commands {

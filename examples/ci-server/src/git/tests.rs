@@ -12,9 +12,10 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::{pktline, push_request::PushRequest};
+use super::{DefinitionFile, Error, pktline, push_request::PushRequest};
 use crate::{
     configdata::{ObjectId, ProjectId},
+    server::auth::AdminToken,
     testing::{Home, TestServer, create_project},
 };
 
@@ -71,8 +72,7 @@ async fn branches_and_tags_are_created_forced_fetched_and_deleted() {
     work.git(&["tag", "-a", "v1", "-m", "one"]).await;
     let tag = work.git(&["rev-parse", "v1"]).await;
     work.git(&["push", "-q", "origin", "main", "v1", "main:refs/heads/feature/x"]).await;
-    let expected =
-        [pair("refs/heads/feature/x", &first), pair("refs/heads/main", &first), pair("refs/tags/v1", &tag)];
+    let expected = [pair("refs/heads/feature/x", &first), pair("refs/heads/main", &first), pair("refs/tags/v1", &tag)];
     assert_eq!(refs(&server, &project.id).await, expected);
 
     let copy = home.work("copy").await;
@@ -170,6 +170,28 @@ async fn a_client_that_may_not_or_asks_for_nothing_known_is_told_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_token_of_a_run_reads_its_own_repository_and_does_nothing_else() {
+    let home = Home::new();
+    let server = home.start().await;
+    let project = create_project(&server.config, "app").await;
+    create_project(&server.config, "other").await;
+    let work = home.work("work").await;
+    work.commit("a", "1").await;
+    work.git(&["push", "-q", &server.git_url("app"), "main"]).await;
+    let (admin, _) = AdminToken::load_or_create(&home.path("admin-token")).expect("a token");
+    let read_token = admin.read_token(&project.id);
+    let url = |project: &str| server.git_url(project).replace(&server.token, &read_token);
+    assert!(work.git(&["ls-remote", &url("app")]).await.contains("refs/heads/main"));
+    for refused in [vec!["push", "-q", &url("app"), "main:x"], vec!["ls-remote", &url("other")]] {
+        let ended = work.try_git(&refused).await;
+        assert!(!ended.success && ended.stderr.contains("403"), "{refused:?}: {ended:?}");
+    }
+    let api = crate::client::Client::new(&format!("http://{}", server.address), Some(read_token)).expect("an address");
+    api.get::<serde_json::Value>("/projects", &()).await.expect_err("not for the API");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_push_over_the_limit_is_refused_with_the_limit() {
     let mut home = Home::new();
     home.push_size_max = 100_000;
@@ -195,7 +217,8 @@ async fn recorded_push(work: &crate::testing::Work, commit: &str) -> (PushReques
     let request = PushRequest::read(&mut &head[..]).await.expect("a request");
     work.git(&["repack", "-a", "-d", "-q"]).await;
     let packs = std::fs::read_dir(work.path().join(".git/objects/pack")).expect("packs");
-    let pack = packs.map(|entry| entry.expect("an entry").path()).find(|path| path.extension() == Some("pack".as_ref()));
+    let pack =
+        packs.map(|entry| entry.expect("an entry").path()).find(|path| path.extension() == Some("pack".as_ref()));
     (request, std::fs::read(pack.expect("a pack")).expect("read"))
 }
 
@@ -209,7 +232,9 @@ async fn a_push_that_is_cut_off_or_damaged_leaves_nothing() {
     let (request, pack) = recorded_push(&work, &commit).await;
     let mut damaged = pack.clone();
     damaged[pack.len() / 2] ^= 0x55;
-    for body in [&pack[..0], &pack[..5], &pack[..pack.len() / 2], &pack[..pack.len() - 1], &damaged, b"not a pack at all"] {
+    for body in
+        [&pack[..0], &pack[..5], &pack[..pack.len() / 2], &pack[..pack.len() - 1], &damaged, b"not a pack at all"]
+    {
         let report = service.receive(&project.id, &request, body).await;
         report.unpack.expect_err("refused");
         assert!(report.refs.iter().all(Result::is_err));
@@ -302,6 +327,7 @@ async fn a_commit_is_read_with_the_first_definition_that_it_has() {
     let project = create_project(&server.config, "app").await;
     let work = home.work("work").await;
     let without = work.commit("a", "1").await;
+    let tree = work.git(&["rev-parse", "HEAD^{tree}"]).await;
     work.write(".ci/other.json", "{}");
     let with = work.commit(".ci/config.yml", "tasks: []\n").await;
     work.git(&["tag", "-a", "v1", "-m", "one"]).await;
@@ -322,14 +348,48 @@ async fn a_commit_is_read_with_the_first_definition_that_it_has() {
         let paths = [".ci/missing.yml", ".ci/config.yml", ".ci/other.json"];
         service.read_commit(&project.id, &object.parse().expect("an object id"), &paths).await
     };
-    assert_eq!(read(&without).await.expect("read").definition, None);
+    assert_eq!(read(&without).await.expect("read").definition, DefinitionFile::Missing);
     for object in [&with, &tag] {
         let commit = read(object).await.expect("read");
         assert_eq!((commit.id.as_str(), commit.message.as_str()), (with.as_str(), "Change .ci/config.yml"));
-        assert_eq!(commit.definition, Some((".ci/config.yml".to_owned(), "tasks: []\n".to_owned())));
+        assert_eq!(commit.author, "A Tester <tester@example.org>");
+        assert_eq!(commit.present, [".ci/config.yml", ".ci/other.json"]);
+        let (path, content) = (".ci/config.yml".to_owned(), "tasks: []\n".to_owned());
+        assert_eq!(commit.definition, DefinitionFile::Text { path, content });
     }
     for (object, reason) in [(&large, "larger than 1 MiB"), (&link, "not a plain file"), (&binary, "UTF-8")] {
-        let error = read(object).await.expect_err(reason).to_string();
-        assert!(error.contains(reason) && error.contains(".ci/config.yml"), "{error}");
+        match read(object).await.expect(reason).definition {
+            DefinitionFile::Unusable { path, reason: found } => {
+                assert!(path == ".ci/config.yml" && found.contains(reason), "{path} {found}");
+            }
+            other => panic!("{reason}: {other:?}"),
+        }
     }
+    assert!(matches!(read(&tree).await, Err(Error::NotACommit { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_of_another_state_is_made_to_agree_with_the_rows() {
+    let home = Home::new();
+    let server = home.start().await;
+    let [app, other] = [create_project(&server.config, "app").await, create_project(&server.config, "other").await];
+    let work = home.work("work").await;
+    let first = work.commit("a", "1").await;
+    work.git(&["push", "-q", &server.git_url("app"), "main"]).await;
+    work.commit("b", "2").await;
+    work.git(&["push", "-q", &server.git_url("other"), "main"]).await;
+    // As after a restore of an older backup: packs and refs that no row knows.
+    let cache = |project: &ProjectId, below: &str| home.path(&format!("cache/git/{project}.git/{below}"));
+    for entry in std::fs::read_dir(cache(&other.id, "objects/pack")).expect("packs") {
+        let entry = entry.expect("an entry");
+        std::fs::copy(entry.path(), cache(&app.id, "objects/pack").join(entry.file_name())).expect("copied");
+    }
+    std::fs::write(cache(&app.id, "packed-refs"), "not a file of git").expect("written");
+    std::fs::remove_file(cache(&app.id, "HEAD")).expect("removed");
+    assert!(work.git(&["ls-remote", &server.git_url("app")]).await.starts_with(&first));
+    let packs = std::fs::read_dir(cache(&app.id, "objects/pack")).expect("packs");
+    let packs =
+        packs.filter(|entry| entry.as_ref().is_ok_and(|entry| entry.path().extension() == Some("pack".as_ref())));
+    assert_eq!(packs.count(), 1);
+    server.stop().await;
 }

@@ -13,7 +13,10 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::problem::Problem;
-use crate::ids;
+use crate::{configdata::ProjectId, git::Access, ids};
+
+/// The beginning of tokens that only read a repository.
+const READ_TOKEN: &str = "git-read-";
 
 /// The secret that opens everything.
 #[derive(Clone)]
@@ -38,6 +41,33 @@ impl AdminToken {
     /// The token as text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// A token that can do nothing but read the repository of one project: what runs clone with.
+    pub(crate) fn read_token(&self, project: &ProjectId) -> String {
+        format!("{READ_TOKEN}{project}-{}", ids::hex(&self.mac(project.as_str())))
+    }
+
+    /// HMAC-SHA-256 (RFC 2104) of what a token is for, under the admin token, which is 64 bytes: one block.
+    fn mac(&self, purpose: &str) -> [u8; 32] {
+        let mut key = [0; 64];
+        let length = self.0.len().min(key.len());
+        key[..length].copy_from_slice(&self.0.as_bytes()[..length]);
+        let hash = |pad: u8, message: &[u8]| -> [u8; 32] {
+            Sha256::new().chain_update(key.map(|byte| byte ^ pad)).chain_update(message).finalize().into()
+        };
+        hash(0x5c, &hash(0x36, format!("{READ_TOKEN}{purpose}").as_bytes()))
+    }
+
+    /// What a token that was given to git may do, if it is one.
+    fn access(&self, given: &[u8]) -> Option<Access> {
+        if self.is(given) {
+            return Some(Access::Full);
+        }
+        let (project, _) = std::str::from_utf8(given).ok()?.strip_prefix(READ_TOKEN)?.rsplit_once('-')?;
+        let project = ProjectId::parse(project)?;
+        let expected = self.read_token(&project);
+        bool::from(expected.as_bytes().ct_eq(given)).then_some(Access::Read(project))
     }
 
     /// Takes the same time whatever the text has in common with the token.
@@ -73,8 +103,12 @@ pub(super) async fn require_bearer(State(token): State<AdminToken>, request: Req
         Some(given) if token.is(given) => next.run(request).await,
         given => {
             let detail = match given {
-                Some(_) => "the token is not valid: use the content of the file `admin-token` in the server's data directory",
-                None => "this call needs a token: send `Authorization: Bearer <token>`; the command line takes it from --token or RUNYARD_TOKEN",
+                Some(_) => {
+                    "the token is not valid: use the content of the file `admin-token` in the server's data directory"
+                }
+                None => {
+                    "this call needs a token: send `Authorization: Bearer <token>`; the command line takes it from --token or RUNYARD_TOKEN"
+                }
             };
             let problem = Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
             ([(header::WWW_AUTHENTICATE, "Bearer realm=\"Runyard\"")], problem).into_response()
@@ -82,11 +116,12 @@ pub(super) async fn require_bearer(State(token): State<AdminToken>, request: Req
     }
 }
 
-/// Lets a request of git pass if it carries the token, as git clients can: as the password of any user.
-pub(super) async fn require_basic(State(token): State<AdminToken>, request: Request, next: Next) -> Response {
+/// Lets a request of git pass if it carries a token, as git clients can: as the password of any user.
+pub(super) async fn require_basic(State(token): State<AdminToken>, mut request: Request, next: Next) -> Response {
     let password = basic_password(request.headers());
     let given = password.as_deref().or_else(|| bearer(request.headers()));
-    if given.is_some_and(|given| token.is(given)) {
+    if let Some(access) = given.and_then(|given| token.access(given)) {
+        request.extensions_mut().insert(access);
         return next.run(request).await;
     }
     let message = "Give the server's token as the password, with any user name. The first one is in the file `admin-token` of the server's data directory.\n";
@@ -128,6 +163,21 @@ mod tests {
         let (second, is_new) = AdminToken::load_or_create(&file).expect("read");
         assert!(!is_new && second.is(first.as_str().as_bytes()));
         assert!(!second.is(b"") && !second.is(&first.as_str().as_bytes()[1..]));
+    }
+
+    #[test]
+    fn a_read_token_opens_one_project_and_a_changed_one_opens_nothing() {
+        let token = AdminToken("0123456789abcdef".repeat(4).into());
+        let [one, two] = [1, 2].map(|seed| ProjectId::generate(&ids::Ids::seeded(seed)));
+        let read = token.read_token(&one);
+        assert_eq!(token.access(read.as_bytes()), Some(Access::Read(one.clone())));
+        assert_eq!(token.access(token.as_str().as_bytes()), Some(Access::Full));
+        let moved = read.replace(one.as_str(), two.as_str());
+        let other = AdminToken("fedcba9876543210".repeat(4).into());
+        for bad in [moved.as_str(), "", "git-read-", &read[..read.len() - 1]] {
+            assert_eq!(token.access(bad.as_bytes()), None, "{bad}");
+        }
+        assert_eq!(other.access(read.as_bytes()), None);
     }
 
     #[test]

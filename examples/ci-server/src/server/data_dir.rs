@@ -19,7 +19,9 @@ pub(crate) struct DataDir {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// It is another process's.
-    #[error("data directory `{directory}` is in use by process {owner}: stop that one, or give another directory with --data")]
+    #[error(
+        "data directory `{directory}` is in use by process {owner}: stop that one, or give another directory with --data"
+    )]
     InUse {
         /// The directory.
         directory: PathBuf,
@@ -27,7 +29,9 @@ pub(crate) enum Error {
         owner: String,
     },
     /// It cannot be made or written.
-    #[error("data directory `{directory}` cannot be used: check that this user may write there, and that the disk is not full")]
+    #[error(
+        "data directory `{directory}` cannot be used: check that this user may write there, and that the disk is not full"
+    )]
     Io {
         /// The directory.
         directory: PathBuf,
@@ -73,6 +77,16 @@ impl DataDir {
     /// The repositories.
     pub(crate) fn git_cache(&self) -> PathBuf {
         self.root.join("cache/git")
+    }
+
+    /// The journal of the executor.
+    pub(crate) fn executor(&self) -> PathBuf {
+        self.root.join("executor")
+    }
+
+    /// Where tasks run.
+    pub(crate) fn pods(&self) -> PathBuf {
+        self.root.join("pods")
     }
 
     /// The file of the first token.

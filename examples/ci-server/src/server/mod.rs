@@ -22,11 +22,14 @@ use std::sync::Arc;
 use axum::{Router, middleware, routing::get};
 use runyard_datamanager::DataManager;
 use runyard_objectstorage::ObjectStorage;
+use runyard_runservice_core::RunService;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     configdata::ConfigData,
     git::{self, GitService},
     ids::Ids,
+    trigger::{CloneAccess, TriggerWorker},
 };
 
 /// Where in the object storage the configuration data is.
@@ -36,7 +39,10 @@ pub(crate) const CONFIG_DATA_PATH: &str = "configdata";
 #[derive(Clone, Debug)]
 pub(crate) struct AppState {
     pub(crate) config: ConfigData,
+    pub(crate) runs: RunService,
     pub(crate) ids: Arc<Ids>,
+    /// When it is cancelled, answers that could go on for ever break off.
+    pub(crate) end: CancellationToken,
 }
 
 /// The parts that a server is put together from.
@@ -45,23 +51,40 @@ pub(crate) struct Parts {
     /// The data manager of the configuration data.
     pub(crate) config_data: Arc<dyn DataManager>,
     pub(crate) storage: Arc<dyn ObjectStorage>,
+    pub(crate) runs: RunService,
     pub(crate) ids: Arc<Ids>,
     pub(crate) token: auth::AdminToken,
     pub(crate) git: git::Settings,
+    /// The address of this server, as tasks reach it: `http://127.0.0.1:8080`.
+    pub(crate) own_url: String,
+    /// Ends the server.
+    pub(crate) end: CancellationToken,
 }
 
-/// Wires the parts, and returns all routes of the server.
-pub(crate) async fn router(parts: Parts) -> git::Result<Router> {
-    let config = ConfigData::new(parts.config_data);
-    let git = GitService::open(config.clone(), parts.storage, Arc::clone(&parts.ids), parts.git).await?;
-    let state = AppState { config, ids: Arc::clone(&parts.ids) };
+/// What there is to do, each part for its own future.
+#[derive(Debug)]
+pub(crate) struct Assembled {
+    /// Answers requests.
+    pub(crate) router: Router,
+    /// Makes runs out of pushes.
+    pub(crate) triggers: TriggerWorker,
+}
+
+/// Wires the parts.
+pub(crate) async fn assemble(parts: Parts) -> git::Result<Assembled> {
+    let Parts { config_data, storage, runs, ids, token, git, own_url, end } = parts;
+    let config = ConfigData::new(config_data);
+    let git = Arc::new(GitService::open(config.clone(), storage, Arc::clone(&ids), git).await?);
+    let clone = CloneAccess { server: own_url, token: token.clone() };
+    let triggers = TriggerWorker::new(config.clone(), Arc::clone(&git), runs.clone(), clone);
     let api = api::routes()
-        .with_state(state)
-        .layer(middleware::from_fn_with_state(parts.token.clone(), auth::require_bearer));
-    let git = git::routes(Arc::new(git)).layer(middleware::from_fn_with_state(parts.token, auth::require_basic));
-    Ok(Router::new()
+        .with_state(AppState { config, runs, ids: Arc::clone(&ids), end })
+        .layer(middleware::from_fn_with_state(token.clone(), auth::require_bearer));
+    let git = git::routes(git).layer(middleware::from_fn_with_state(token, auth::require_basic));
+    let router = Router::new()
         .route("/healthz", get(async || "ok\n"))
         .nest("/api/v1", api)
         .merge(git)
-        .layer(middleware::from_fn_with_state(parts.ids, problem::finish)))
+        .layer(middleware::from_fn_with_state(ids, problem::finish));
+    Ok(Assembled { router, triggers })
 }

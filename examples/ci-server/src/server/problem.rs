@@ -31,6 +31,12 @@ impl Problem {
         Self { status: status.as_u16(), code: code.to_owned(), detail: detail.into(), trace_id: String::new() }
     }
 
+    /// Something that is nobody's business but the log's.
+    fn internal() -> Self {
+        let detail = "the server could not do this; its log says why under the trace id";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+
     pub(crate) fn bad_request(code: &str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, detail)
     }
@@ -51,26 +57,40 @@ impl From<configdata::Error> for Problem {
         use configdata::Error;
         let detail = error.to_string();
         match error {
-            Error::InvalidProjectName { .. } => Self::bad_request("invalid_name", detail),
-            Error::ProjectNameTaken { .. } => Self::new(StatusCode::CONFLICT, "name_taken", detail),
-            Error::ProjectNotFound { .. } => Self::new(StatusCode::NOT_FOUND, "project_not_found", detail),
+            Error::InvalidProjectName { .. } => Self::bad_request("invalid-name", detail),
+            Error::ProjectNameTaken { .. } => Self::new(StatusCode::CONFLICT, "name-taken", detail),
+            Error::ProjectNotFound { .. } => Self::new(StatusCode::NOT_FOUND, "not-exist", detail),
             Error::Data(runyard_datamanager::Error::OutcomeUnknown { .. }) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a call has an unknown outcome");
                 let detail = "the storage did not say whether the change was written: look before you try again";
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "outcome_unknown", detail)
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "outcome-unknown", detail)
             }
             Error::Data(_) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a call failed");
-                let detail = "the server could not do this; its log says why under the trace id";
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+                Self::internal()
             }
+        }
+    }
+}
+
+impl From<runyard_runservice_core::Error> for Problem {
+    fn from(error: runyard_runservice_core::Error) -> Self {
+        use runyard_runservice_core::ErrorKind;
+        let kind = error.kind();
+        let status = StatusCode::from_u16(kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        if status.is_server_error() {
+            tracing::error!(error = &error as &dyn std::error::Error, "a call failed");
+        }
+        match kind {
+            ErrorKind::Unexpected => Self::internal(),
+            _ => Self::new(status, kind.code(), error.to_string()),
         }
     }
 }
 
 impl From<JsonRejection> for Problem {
     fn from(rejection: JsonRejection) -> Self {
-        Self::new(rejection.status(), "invalid_body", rejection.body_text())
+        Self::new(rejection.status(), "invalid-body", rejection.body_text())
     }
 }
 

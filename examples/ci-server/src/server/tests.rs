@@ -35,9 +35,9 @@ async fn projects_are_created_once_listed_by_page_and_found_by_name_or_id() {
         created.push(create(&client, name).await.expect("a new name"));
     }
     let (status, code, detail) = problem_of(create(&client, "a").await);
-    assert_eq!((status, code.as_str()), (StatusCode::CONFLICT.as_u16(), "name_taken"));
+    assert_eq!((status, code.as_str()), (StatusCode::CONFLICT.as_u16(), "name-taken"));
     assert!(detail.contains("`a`"), "{detail}");
-    assert_eq!(problem_of(create(&client, "A").await).1, "invalid_name");
+    assert_eq!(problem_of(create(&client, "A").await).1, "invalid-name");
 
     let mut query = PageQuery { limit: Some(2), ..PageQuery::default() };
     let first: Items<ProjectView> = client.get("/projects", &query).await.expect("a page");
@@ -53,7 +53,7 @@ async fn projects_are_created_once_listed_by_page_and_found_by_name_or_id() {
         let found: ProjectView = client.get(&format!("/projects/{reference}"), &()).await.expect("found");
         assert_eq!(found, created[0]);
     }
-    assert_eq!(problem_of(client.get::<ProjectView>("/projects/nothing", &()).await).1, "project_not_found");
+    assert_eq!(problem_of(client.get::<ProjectView>("/projects/nothing", &()).await).1, "not-exist");
     server.stop().await;
 }
 
@@ -64,11 +64,11 @@ async fn a_call_that_is_wrong_gets_a_problem_that_says_why() {
     let client = server.client();
     let invalid = serde_json::json!({ "name": "a", "colour": "red" });
     let (_, code, detail) = problem_of(client.post::<ProjectView>("/projects", &invalid).await);
-    assert!(code == "invalid_body" && detail.contains("colour"), "{detail}");
-    assert_eq!(problem_of(client.get::<()>("/nothing", &()).await).1, "no_such_route");
-    assert_eq!(problem_of(client.post::<()>("/projects/a", &()).await).1, "method_not_allowed");
+    assert!(code == "invalid-body" && detail.contains("colour"), "{detail}");
+    assert_eq!(problem_of(client.get::<()>("/nothing", &()).await).1, "no-such-route");
+    assert_eq!(problem_of(client.post::<()>("/projects/a", &()).await).1, "method-not-allowed");
     let query = PageQuery { limit: Some(0), ..PageQuery::default() };
-    assert_eq!(problem_of(client.get::<()>("/projects", &query).await).1, "invalid_limit");
+    assert_eq!(problem_of(client.get::<()>("/projects", &query).await).1, "invalid-limit");
 
     let address = format!("http://{}", server.address);
     for token in [None, Some("wrong".to_owned())] {

@@ -1,6 +1,8 @@
 //! What can be asked over `/api/v1`?
 
+pub(crate) mod logs;
 pub(crate) mod projects;
+pub(crate) mod runs;
 
 use axum::{Router, http::StatusCode};
 use serde::{Deserialize, Serialize};
@@ -33,22 +35,27 @@ impl PageQuery {
     fn limit(&self) -> Result<usize, Problem> {
         match self.limit.unwrap_or(PAGE_ITEMS_MAX) {
             limit @ 1..=PAGE_ITEMS_MAX => Ok(limit),
-            limit => Err(Problem::bad_request("invalid_limit", format!("limit {limit} is not between 1 and 100"))),
+            limit => Err(Problem::bad_request("invalid-limit", format!("limit {limit} is not between 1 and 100"))),
         }
     }
 }
 
 /// The routes of the API, without its prefix. Whoever gets here is authenticated.
 pub(super) fn routes() -> Router<AppState> {
-    Router::new().merge(projects::routes()).fallback(not_found).method_not_allowed_fallback(method_not_allowed)
+    Router::new()
+        .merge(projects::routes())
+        .merge(runs::routes())
+        .merge(logs::routes())
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
 }
 
 async fn not_found(uri: axum::http::Uri) -> Problem {
     let detail = format!("there is no `{}` in this version of the API", uri.path());
-    Problem::new(StatusCode::NOT_FOUND, "no_such_route", detail)
+    Problem::new(StatusCode::NOT_FOUND, "no-such-route", detail)
 }
 
 async fn method_not_allowed(method: axum::http::Method, uri: axum::http::Uri) -> Problem {
     let detail = format!("`{}` cannot be asked with {method}", uri.path());
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", detail)
 }

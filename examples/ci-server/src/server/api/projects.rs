@@ -2,7 +2,10 @@
 
 use axum::{
     Json, Router,
-    extract::{Path, Query, State, rejection::{JsonRejection, QueryRejection}},
+    extract::{
+        Path, Query, State,
+        rejection::{JsonRejection, QueryRejection},
+    },
     http::StatusCode,
     routing::get,
 };
@@ -62,7 +65,7 @@ async fn list(
     State(state): State<AppState>,
     query: Result<Query<PageQuery>, QueryRejection>,
 ) -> Result<Json<Items<ProjectView>>, Problem> {
-    let Query(query) = query.map_err(|rejection| Problem::bad_request("invalid_query", rejection.body_text()))?;
+    let Query(query) = query.map_err(|rejection| Problem::bad_request("invalid-query", rejection.body_text()))?;
     let page = state.config.list_projects(query.cursor.as_deref(), query.limit()?).await?;
     let last = page.projects.last().map(|project| project.name.to_string());
     Ok(Json(Items {
