@@ -5,7 +5,7 @@ use std::time::Duration;
 use runyard_toolbox::protocol::{ClientFrame, ServerFrame};
 use runyard_toolbox::{ExitReason, ExitStatus, StepCommand, SuperviseSpec, kill_marked};
 
-use crate::support::{Step, is_running, pids, script};
+use crate::support::{Gate, Step, is_running, pids, script};
 
 fn exited(code: i32, output: &[u8]) -> ExitStatus {
     ExitStatus { code, signal: None, reason: ExitReason::Exited, message: None, output_end: output.len() as u64 }
@@ -121,11 +121,8 @@ fn all_output_of_a_terminal_is_kept() {
 
 #[test]
 fn a_client_streams_from_any_offset_while_the_command_runs() {
-    let root = tempfile::tempdir().unwrap();
-    let gate = root.path().join("gate");
-    rustix::fs::mknodat(rustix::fs::CWD, &gate, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
-    let dir = root.path().join("step");
-    let step = Step::start_in(root, dir, &script(&format!("seq 1 50000; read go <{}; seq 1 50000", gate.display())));
+    let gate = Gate::new();
+    let step = Step::start(&script(&format!("seq 1 50000; {}; seq 1 50000", gate.wait())));
     let half: Vec<u8> = (1..=50_000).flat_map(|line| format!("{line}\n").into_bytes()).collect();
     let whole = [half.clone(), half.clone()].concat();
 
@@ -141,7 +138,7 @@ fn a_client_streams_from_any_offset_while_the_command_runs() {
         matches!(first.receive(), Some(ServerFrame::Error { .. })),
         "the first client is told that it was displaced"
     );
-    std::fs::write(&gate, "go\n").unwrap();
+    gate.open();
     let (output, status) = second.read_to_exit(12_345);
     assert!(output == whole[12_345..]);
     assert_eq!(status, exited(0, &whole));
@@ -205,8 +202,7 @@ fn bytes_that_are_no_frame_end_only_the_connection() {
 
 #[test]
 fn a_stopped_step_keeps_what_it_printed_and_has_its_grace() {
-    let step =
-        Step::start(&script("trap 'echo cleaned up; exit 7' TERM; echo started; while :; do sleep 1000 & wait; done"));
+    let step = Step::start(&script("trap 'echo cleaned up; exit 7' TERM; echo started; while :; do :; done"));
     let mut client = step.connect();
     client.send(ClientFrame::Attach { offset: 0 });
     client.read_until(&mut Vec::new(), |output| output == b"started\n");
@@ -256,9 +252,11 @@ fn a_client_that_is_connected_but_silent_does_not_hold_a_lost_step() {
 
 #[test]
 fn a_process_in_the_background_neither_holds_the_step_nor_dies_with_it() {
-    let step = Step::start(&script("(while :; do echo line; done) & echo $!; exit 4"));
+    let gate = Gate::new();
+    let step = Step::start(&script(&format!("{}; (while :; do echo line; done) & echo $!; exit 4", gate.wait())));
     let mut client = step.connect();
     client.send(ClientFrame::Attach { offset: 0 });
+    gate.open();
     let (output, status) = client.read_to_exit(0);
     assert_eq!(status.code, 4);
     let survivors = step.dir.survivors().unwrap();

@@ -63,7 +63,7 @@ impl Step {
         (output, self.dir.exit().unwrap().unwrap())
     }
 
-    /// Runs `spec` to its end with one client from the start.
+    /// Runs `spec` to its end without a client.
     pub(crate) fn run(spec: &SuperviseSpec) -> (Vec<u8>, ExitStatus) {
         Self::start(spec).left()
     }
@@ -73,6 +73,34 @@ impl Drop for Step {
     fn drop(&mut self) {
         let _ = self.dir.kill_orphans();
         let _ = self.supervisor.wait();
+    }
+}
+
+/// Holds a script until the test is ready for the rest of it.
+pub(crate) struct Gate {
+    dir: tempfile::TempDir,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        let gate = Self { dir: tempfile::tempdir().unwrap() };
+        let (kind, mode) = (rustix::fs::FileType::Fifo, 0o600.into());
+        rustix::fs::mknodat(rustix::fs::CWD, gate.path(), kind, mode, 0).unwrap();
+        gate
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path().join("gate")
+    }
+
+    /// The command that waits in front of the gate.
+    pub(crate) fn wait(&self) -> String {
+        format!("read go <{}", self.path().display())
+    }
+
+    /// Returns once the script goes on.
+    pub(crate) fn open(&self) {
+        std::fs::write(self.path(), "go\n").unwrap();
     }
 }
 
