@@ -141,7 +141,7 @@ pub trait Pod: Send + Sync + fmt::Debug + 'static {
     /// another process: a step is never started twice.
     async fn start_step(&self, spec: StepSpec) -> Result<()>;
 
-    /// Reads the output of a step from `offset` on, or from the first byte that is not acknowledged if that is later.
+    /// Reads the output of a step from `offset` on, which must not lie before what was acknowledged.
     ///
     /// # Errors
     /// [`DriverError::NotStarted`](super::DriverError::NotStarted) if nothing of the step was ever started.

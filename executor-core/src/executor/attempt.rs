@@ -11,6 +11,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use futures::future::{self, BoxFuture, FutureExt as _};
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -37,6 +38,8 @@ pub(super) struct Attempt {
     pub(super) entry: Entry,
     pub(super) held: HeldTask,
     pub(super) signals: Signals,
+    /// When the task as a whole has to be over.
+    pub(super) deadline: Option<Instant>,
 }
 
 /// Nobody expects anything of the attempt any more.
@@ -51,7 +54,12 @@ impl From<ClientError> for Abandoned {
 
 impl Attempt {
     pub(super) fn new(context: Arc<Context>, entry: Entry, signals: Signals) -> Self {
-        Self { held: entry.held(), context, entry, signals }
+        let started = entry.pod_started.as_ref();
+        let deadline = started.and_then(|started| {
+            let passed = started.elapsed(&context.boot).unwrap_or_default();
+            Some(Instant::now() + entry.task_limit()?.saturating_sub(passed))
+        });
+        Self { held: entry.held(), context, entry, signals, deadline }
     }
 
     /// Executes an attempt that was just assigned.
@@ -178,6 +186,7 @@ impl Attempt {
                     pod = made.as_ref().map(|made| made.pod.clone());
                     place = made;
                     self.entry.pod_started = Some(Moment::now(&self.context.boot));
+                    self.deadline = self.entry.task_limit().map(|limit| Instant::now() + limit);
                     self.entry.progress.end_setup(outcome);
                     log.close();
                     resumed = false;

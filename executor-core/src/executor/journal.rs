@@ -6,6 +6,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -46,6 +47,11 @@ pub(super) enum Stage {
 impl Entry {
     pub(super) fn held(&self) -> HeldTask {
         HeldTask { task: self.task.id.clone(), attempt: self.task.attempt }
+    }
+
+    /// How long the task may take; none: no limit, which a definition may also say with 0.
+    pub(super) fn task_limit(&self) -> Option<Duration> {
+        self.task.timeout.filter(|limit| !limit.is_zero())
     }
 }
 

@@ -103,6 +103,11 @@ impl Outbox {
         if self.is_stored() { self.received } else { self.stored.min(self.received).min(self.limit) }
     }
 
+    /// Whether the log is full: from there on, output and log do not share their offsets any more.
+    pub(super) fn is_cut(&self) -> bool {
+        self.cut
+    }
+
     /// Whether all that came is stored.
     pub(super) fn is_stored(&self) -> bool {
         self.stored >= self.end

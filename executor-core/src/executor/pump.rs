@@ -3,10 +3,12 @@
 //! At once: what is there is sent; while it is on its way, what comes is gathered. What the run service has stored is
 //! acknowledged to the step's spool, so nothing else needs to remember it.
 
+use std::{fs, io, path::PathBuf};
+
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _, OptionFuture};
 
-use super::{context::Context, outbox::Outbox, task_log::TaskLog};
+use super::{context::Context, home::write_atomically, outbox::Outbox, task_log::TaskLog};
 use crate::{
     contract::{ClientError, HeldTask, LogEnd, StepRef},
     driver::{Attachment, DriverError, Pod, StepEnd, StepEvent},
@@ -61,7 +63,10 @@ pub(super) async fn pump(
     let stored = if resumed { appender.append(0, Bytes::new()).await? } else { 0 };
     let mut outbox = Outbox::new(context.settings.log_bytes_max, stored);
     // A file is read from its beginning, for the hash; the beginning of a command's output is not kept.
-    let mut from = if matches!(source, Source::Log(_)) { 0 } else { stored };
+    let mut from = match source {
+        Source::Log(_) => 0,
+        Source::Pod { .. } => stored.max(appender.dropped().map_err(log_file)?),
+    };
     loop {
         let attachment = source.open(from).await?;
         outbox.restart(from);
@@ -106,12 +111,17 @@ async fn pass_on(
                 is_sending = false;
                 let acknowledged = outbox.store(stored?);
                 if end.is_none() {
-                    attachment.ack(acknowledged).await?;
+                    acknowledge(&mut *attachment, outbox, acknowledged, appender).await?;
                 }
             }
             event = attachment.next(), if end.is_none() && outbox.waiting() < APPEND_BYTES_MAX => match event? {
                 StepEvent::Output { offset, bytes } => {
                     outbox.receive(offset, &bytes).map_err(|gap| DriverError::failed("reading the output", gap))?;
+                    // What is dropped is not sent, so nothing else would acknowledge it.
+                    if outbox.is_cut() && outbox.is_stored() {
+                        let acknowledged = outbox.store(0);
+                        acknowledge(&mut *attachment, outbox, acknowledged, appender).await?;
+                    }
                 }
                 StepEvent::Ended(how) => {
                     if let StepEnd::Lost { message } = &how {
@@ -122,6 +132,22 @@ async fn pass_on(
             },
         }
     }
+}
+
+async fn acknowledge(
+    attachment: &mut dyn Attachment,
+    outbox: &Outbox,
+    offset: u64,
+    appender: Appender<'_>,
+) -> Result<(), PumpError> {
+    if outbox.is_cut() {
+        appender.set_dropped(offset).map_err(log_file)?;
+    }
+    Ok(attachment.ack(offset).await?)
+}
+
+fn log_file(error: io::Error) -> PumpError {
+    DriverError::failed("remembering how much of an output was dropped", error).into()
 }
 
 /// Appends to one log.
@@ -139,6 +165,25 @@ impl<'a> Appender<'a> {
             async move { self.context.client.append_log(&fence, self.step, offset, bytes).await }
         };
         async move { self.context.call(self.held, append).await }.boxed()
+    }
+
+    /// How much of the output was acknowledged although the log is full. The length of the log does not tell, and
+    /// what is acknowledged must not be asked for again.
+    fn dropped(self) -> io::Result<u64> {
+        match fs::read_to_string(self.dropped_file()) {
+            Ok(text) => text.parse().map_err(io::Error::other),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Remembers that, before it is acknowledged.
+    fn set_dropped(self, offset: u64) -> io::Result<()> {
+        write_atomically(&self.dropped_file(), offset.to_string().as_bytes())
+    }
+
+    fn dropped_file(self) -> PathBuf {
+        self.context.logs(self.held).join(format!("{}.dropped", self.step))
     }
 
     fn ask_later(self, offset: u64) -> BoxFuture<'a, Result<u64, ClientError>> {

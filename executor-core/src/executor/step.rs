@@ -61,13 +61,9 @@ impl Deadline {
             Step::Run(step) => step.timeout,
             _ => None,
         };
-        let own = own.filter(|limit| !limit.is_zero()).map(|limit| (limit, limit));
-        let started = attempt.entry.pod_started.as_ref();
-        let passed = started.and_then(|started| started.elapsed(&attempt.context.boot)).unwrap_or_default();
-        let task = attempt.entry.task.timeout.filter(|limit| !limit.is_zero());
-        let task = task.map(|limit| (limit.saturating_sub(passed), limit));
-        let earlier = own.into_iter().chain(task).min();
-        Self(earlier.map(|(left, limit)| (Instant::now() + left, limit)))
+        let own = own.filter(|limit| !limit.is_zero()).map(|limit| (Instant::now() + limit, limit));
+        let task = attempt.deadline.zip(attempt.entry.task_limit());
+        Self(own.into_iter().chain(task).min())
     }
 
     async fn reached(self) -> Duration {

@@ -74,7 +74,6 @@ impl Stored {
 
 impl FakeRunService {
     /// A run service that nobody has talked to.
-    #[expect(clippy::new_ret_no_self, reason = "an executor takes it shared, and so do tests")]
     pub fn new() -> Arc<Self> {
         Arc::new(Self { stored: watch::Sender::new(Stored::default()), commands: Mutex::new(None) })
     }

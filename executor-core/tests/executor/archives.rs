@@ -31,7 +31,7 @@ fn restore_cache(keys: &[&str]) -> Step {
 }
 
 fn archive(task: &str, step: u32) -> WorkspaceArchive {
-    WorkspaceArchive { level: 0, name: TaskName::parse(task).unwrap(), step, task: id(task) }
+    WorkspaceArchive { level: 0, name: TaskName::parse(task).expect("a name"), step, task: id(task) }
 }
 
 #[tokio::test]

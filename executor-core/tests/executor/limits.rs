@@ -42,7 +42,8 @@ async fn a_draining_executor_finishes_what_it_has_and_takes_nothing() {
 #[tokio::test]
 async fn what_the_driver_cannot_do_fails_the_setup_with_a_reason() {
     let house = House::start().await;
-    let refused: [(&str, fn(&mut Vec<Container>), &str); 3] = [
+    type Change = fn(&mut Vec<Container>);
+    let refused: [(&str, Change, &str); 3] = [
         ("several", |containers| containers.push(Container::default()), "2 containers"),
         ("privileged", |containers| containers[0].privileged = true, "allow_privileged_containers"),
         ("user", |containers| containers[0].user = Some("nobody-else".into()), "user `nobody-else`"),
@@ -73,14 +74,37 @@ async fn an_image_is_ignored_with_a_line_in_the_setup_log() {
 
 #[tokio::test]
 async fn a_flood_of_output_is_cut_with_a_mark() {
+    // More than a spool holds: what is dropped has to be acknowledged too.
     let settings = Settings { log_bytes_max: 100_000, ..Settings::default() };
     let house = House::start_with(settings, 1).await;
-    let report = house.execute(task("t", [run("seq 1 1000000")])).await;
+    let report = house.execute(task("t", [run("head -c 80000000 /dev/zero | tr '\\0' x")])).await;
     assert_eq!(report.state, AttemptState::Success);
     let log = house.log(&id("t"), 0);
     let (kept, mark) = log.split_at(100_000);
-    assert!(kept.starts_with("1\n2\n3\n"));
+    assert!(kept.bytes().all(|byte| byte == b'x'));
     assert_eq!(mark, "\n[runyard: the log has reached its limit of 100000 bytes; the rest is dropped]\n");
+}
+
+#[tokio::test]
+async fn a_flood_that_was_cut_goes_on_after_a_restart() {
+    let settings = Settings { log_bytes_max: 1000, ..Settings::default() };
+    let mut house = House::start_with(settings, 1).await;
+    let flood = "seq 1 100000; while ! test -e ../go; do seq 1 1000; sleep 0.01; done; exit 9";
+    house.service.assign(task("t", [run(flood)]));
+    house.logged(&id("t"), 0, "limit").await;
+    let dropped = house.dir.path().join("executor/logs/t.1/0.dropped");
+    within(async {
+        while !std::fs::read_to_string(&dropped).is_ok_and(|offset| offset.len() > 5) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    house.crash().await;
+    house.open().await;
+    std::fs::write(house.pod_dir().join("home/go"), "").unwrap();
+    let report = house.report(&id("t")).await;
+    assert_eq!(report.steps[0].exit_code, Some(9), "{:?}", report.state);
+    assert_eq!(house.log(&id("t"), 0).matches("limit").count(), 1);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod house;
 mod limits;
 
 mod restart;
+mod scripted;
 mod steps;
 mod stop;
 mod toolbox;

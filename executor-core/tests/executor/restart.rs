@@ -84,10 +84,10 @@ async fn a_supervisor_that_is_killed_between_two_executors_is_found_lost() {
 }
 
 fn kill_supervisor(house: &House) {
-    let step = runyard_toolbox::StepDir::open(house.pod_dir().join("steps/0")).unwrap();
-    let supervisor = step.pids().unwrap().unwrap().supervisor;
-    let pid = rustix::process::Pid::from_raw(supervisor.pid).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let step = runyard_toolbox::StepDir::open(house.pod_dir().join("steps/0")).expect("the step");
+    let pids = step.pids().expect("readable").expect("it was started");
+    let pid = rustix::process::Pid::from_raw(pids.supervisor.pid).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it runs");
 }
 
 #[tokio::test]

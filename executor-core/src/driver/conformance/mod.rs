@@ -29,19 +29,18 @@ pub struct Case {
 }
 
 macro_rules! cases {
-    ($list:ident, $shell:literal: $($module:ident::$case:ident),+ $(,)?) => {
-        $($list.push(Case {
+    ($needs_shell:literal: $($module:ident::$case:ident),+ $(,)?) => {
+        [$(Case {
             name: stringify!($case),
-            needs_shell: $shell,
+            needs_shell: $needs_shell,
             run: |world| $module::$case(world).boxed(),
-        });)+
+        }),+]
     };
 }
 
 /// All promises.
 pub fn cases() -> Vec<Case> {
-    let mut list = Vec::new();
-    cases![list, false:
+    let portable = cases![false:
         pods::a_pod_is_found_by_its_owner_alone,
         pods::a_removed_pod_is_gone_and_may_be_removed_again,
         pods::a_cancelled_creation_leaves_nothing,
@@ -56,7 +55,7 @@ pub fn cases() -> Vec<Case> {
         output::a_step_goes_on_without_its_executor,
         output::an_acknowledged_end_can_be_attached_to_again,
     ];
-    cases![list, true:
+    let with_shell = cases![true:
         shell::the_environment_reaches_the_command,
         shell::files_stay_in_the_pod,
         shell::a_missing_shell_is_no_exit_status,
@@ -66,7 +65,7 @@ pub fn cases() -> Vec<Case> {
         shell::a_failing_toolbox_says_why,
         shell::cache_keys_see_files_and_variables,
     ];
-    list
+    portable.into_iter().chain(with_shell).collect()
 }
 
 /// Checks every promise; `with_shell`: also those that need a shell.
