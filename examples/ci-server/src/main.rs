@@ -5,6 +5,7 @@ mod client;
 mod configdata;
 mod git;
 mod ids;
+mod local;
 mod server;
 #[cfg(test)]
 mod testing;

@@ -65,5 +65,6 @@ pub use node::{Key, Node, NodeKind, Position, Scalar, ScalarKind};
 pub use parse::{Parsed, parse, parse_node};
 pub use quantity::{parse_milli_quantity, parse_quantity};
 pub use skip::{CI_SKIP, asks_to_skip};
+pub use suggest::nearest;
 pub use when::{Conditions, Pattern, RefNames, RefType, When, when_matches};
 pub use yaml::{DEPTH_MAX, INPUT_BYTES_MAX, Tree, parse_tree};

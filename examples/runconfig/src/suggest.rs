@@ -1,7 +1,7 @@
 //! Which known word did somebody mean?
 
 /// The known word that is nearest to `word`, if one is near enough to be meant.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = normalized(word);
     let limit = (word.chars().count() / 3).clamp(1, 3);
     known

@@ -3,6 +3,7 @@
 mod logs;
 mod output;
 mod project;
+mod run;
 mod runs;
 mod serve;
 
@@ -25,6 +26,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a repository's definition here and now
+    Run(run::RunArgs),
     /// Run the server, with everything in one process
     Serve(serve::ServeArgs),
     /// Create and list projects
@@ -67,6 +70,7 @@ impl Cli {
     pub(crate) async fn run(self) -> ExitCode {
         let json = self.json;
         let done = match self.command {
+            Command::Run(args) => return run::run(args, json).await,
             Command::Serve(args) => serve::run(args).await,
             Command::Project(command) => project::run(command, json).await,
             Command::Runs(command) => runs::run(command, json).await,
