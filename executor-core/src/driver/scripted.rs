@@ -43,6 +43,7 @@ struct World {
     pods: BTreeMap<PodId, Arc<ScriptedPod>>,
     created: u32,
     next_failure: Option<DriverError>,
+    next_delay: Option<Duration>,
 }
 
 impl ScriptedDriver {
@@ -59,6 +60,11 @@ impl ScriptedDriver {
     /// The next pod is not created, but fails like this.
     pub fn fail_next_create(&self, error: DriverError) {
         self.world().next_failure = Some(error);
+    }
+
+    /// The next pod takes this long to create, unless that is cancelled.
+    pub fn delay_next_create(&self, delay: Duration) {
+        self.world().next_delay = Some(delay);
     }
 
     /// Ends all steps as if their supervisors had been killed.
@@ -84,6 +90,11 @@ impl ExecutorDriver for ScriptedDriver {
     }
 
     async fn create_pod(&self, spec: PodSpec, log: &dyn SetupLog, cancel: &CancellationToken) -> Result<Arc<dyn Pod>> {
+        let delay = self.world().next_delay.take();
+        if let Some(delay) = delay {
+            // Whether it was cancelled is looked at below.
+            let _ = tokio::time::timeout(delay, cancel.cancelled()).await;
+        }
         let mut world = self.world();
         if cancel.is_cancelled() {
             return Err(DriverError::Cancelled { doing: "creating the pod" });

@@ -21,16 +21,15 @@ use super::{
     pump::{PumpError, Source, pump},
     reporter::{Board, send_reports},
     resume::{Resume, resume},
-    setup,
     signals::{Signals, StopReason},
-    step,
     task_log::TaskLog,
-    uptime::Moment,
 };
 use crate::{
-    contract::{AttemptState, ClientError, Failure, FailureClass, HeldTask, StepRef, StepStatus},
+    contract::{AttemptState, ClientError, Failure, FailureClass, HeldTask, StepRef},
     driver::Pod,
 };
+
+const POD_GONE: &str = "the executor was restarted and the pod of the task is gone";
 
 /// One attempt in the hands of this executor.
 pub(super) struct Attempt {
@@ -83,8 +82,7 @@ impl Attempt {
             Resume::SetUpAgain => self.execute(None, true, same_boot),
             Resume::Continue | Resume::Report => self.execute(pod, true, same_boot),
             Resume::Lost => {
-                let message = "the executor was restarted and the pod of the task is gone";
-                self.entry.progress.end = Some(failed(FailureClass::Lost, message));
+                self.entry.progress.end = Some(failed(FailureClass::Lost, POD_GONE));
                 self.execute(pod, true, same_boot)
             }
         };
@@ -92,7 +90,7 @@ impl Attempt {
         self.clean(ended).await;
     }
 
-    fn journal(&self) -> io::Result<()> {
+    pub(super) fn journal(&self) -> io::Result<()> {
         self.context.journal.write(&self.entry)
     }
 
@@ -141,7 +139,7 @@ impl Attempt {
                 let setup_log = self.entry.progress.setup.log.is_none();
                 let pump_setup_log = pump_setup_log(&context, &held, &log, &board, resumed, setup_log);
                 let steps = async {
-                    let pod = self.steps(pod, &log, &board, resumed, same_boot).await;
+                    let pod = self.stages(pod, &log, &board, resumed, same_boot).await;
                     log.close();
                     pod
                 };
@@ -153,109 +151,6 @@ impl Attempt {
             future::try_join(work, reports).await.map(|_| ())
         }
         .boxed()
-    }
-
-    /// Sets up, and runs steps until the attempt ends. Returns the pod, if there is one.
-    async fn steps(
-        &mut self,
-        pod: Option<Arc<dyn Pod>>,
-        log: &TaskLog,
-        board: &Board,
-        mut resumed: bool,
-        same_boot: bool,
-    ) -> Result<Option<Arc<dyn Pod>>, Abandoned> {
-        let mut pod = pod;
-        let mut place = None;
-        loop {
-            if self.entry.progress.end.is_none()
-                && let Some(reason) = self.signals.stop_reason()
-                && !(resumed && self.is_step_running())
-            {
-                self.entry.progress.end = Some(stopped(reason));
-            }
-            match self.entry.progress.next() {
-                Next::End(_) => {
-                    self.settle_what_was_running(board);
-                    return Ok(pod);
-                }
-                Next::Setup => {
-                    self.entry.progress.begin_setup();
-                    // Kept by the system, not yet by the disk: see `resume` for why that is enough.
-                    self.journal_or_end();
-                    let (outcome, made) = setup::set_up(self, log).await;
-                    pod = made.as_ref().map(|made| made.pod.clone());
-                    place = made;
-                    self.entry.pod_started = Some(Moment::now(&self.context.boot));
-                    self.deadline = self.entry.task_limit().map(|limit| Instant::now() + limit);
-                    self.entry.progress.end_setup(outcome);
-                    log.close();
-                    resumed = false;
-                }
-                Next::Step(index) => {
-                    let here = match (place.take(), &pod) {
-                        (Some(place), _) => Ok(place),
-                        (None, Some(pod)) => setup::enter(&self.entry.task, pod.clone()).await,
-                        (None, None) => unreachable!("a step comes after a setup, or with a pod that was found"),
-                    };
-                    let was_running = resumed && self.is_step_running();
-                    resumed = false;
-                    let here = match here {
-                        Ok(here) => here,
-                        Err(failure) => {
-                            self.entry.progress.end = Some(AttemptState::Failed(failure));
-                            continue;
-                        }
-                    };
-                    self.begin_step(index).await;
-                    board.publish(&self.entry.progress);
-                    if self.entry.progress.end.is_some() {
-                        continue;
-                    }
-                    let history = step::History { was_running, same_boot };
-                    let (outcome, log) = step::run(self, index, &here, history).await?;
-                    self.entry.progress.end_step(index, &self.entry.task, outcome, log);
-                    place = Some(here);
-                }
-            }
-        }
-    }
-
-    fn is_step_running(&self) -> bool {
-        self.entry.progress.steps.iter().any(|step| step.status == StepStatus::Running)
-    }
-
-    /// Journals that step `index` may have been started, with the end of the one before.
-    async fn begin_step(&mut self, index: usize) {
-        self.entry.progress.begin_step(index);
-        self.journal_or_end();
-        // The first step does not wait for the disk: after a crash of the machine, an attempt whose file says less is
-        // never begun again.
-        if index > 0
-            && let Err(error) = self.context.journal.sync(&self.held).await
-        {
-            self.entry.progress.end.get_or_insert(journal_failure(&error));
-        }
-    }
-
-    fn journal_or_end(&mut self) {
-        if let Err(error) = self.journal() {
-            self.entry.progress.end.get_or_insert(journal_failure(&error));
-        }
-    }
-
-    /// An attempt that ended between two reports leaves no step running.
-    fn settle_what_was_running(&mut self, board: &Board) {
-        let status = match &self.entry.progress.end {
-            Some(AttemptState::Stopped) => StepStatus::Stopped,
-            _ => StepStatus::Failed,
-        };
-        let Entry { progress, .. } = &mut self.entry;
-        for step in progress.steps.iter_mut().chain([&mut progress.setup]) {
-            if step.status == StepStatus::Running {
-                step.status = status;
-            }
-        }
-        board.publish(progress);
     }
 
     /// Makes sure that nothing of the pod executes, and reports the end.
@@ -292,10 +187,10 @@ impl Attempt {
 
     /// Removes the pod, also one that was only half made.
     pub(super) async fn remove_pods(&self) {
-        let Context { driver, id, .. } = &*self.context;
+        let Context { driver, home, .. } = &*self.context;
         let remove = || {
             async {
-                for pod in driver.pods(id).await? {
+                for pod in driver.pods(&home.id).await? {
                     if *pod.id() == self.entry.pod {
                         pod.remove().await?;
                     }

@@ -93,7 +93,9 @@ impl ExecutorBuilder {
         self
     }
 
-    /// Makes ids and jitter repeatable. Default: the operating system's randomness.
+    /// Makes ids and jitter repeatable, for simulations. Default: the operating system's randomness.
+    ///
+    /// An executor that is opened again needs another seed: ids of pods must not repeat.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -119,20 +121,19 @@ impl ExecutorBuilder {
             client: self.client,
             driver: self.driver,
             settings: self.settings,
-            id: home.id.clone(),
-            dir: home.dir.clone(),
             boot,
             journal: Journal::new(&home.dir),
+            home,
             random,
             link: watch::Sender::new(Link::Connecting),
         };
         Ok(Executor {
-            name: self.name.unwrap_or_else(|| home.id.to_string()),
+            name: self.name.unwrap_or_else(|| context.home.id.to_string()),
             context: Arc::new(context),
-            home,
             labels: self.labels,
             task_limit: watch::Sender::new(self.task_limit),
             held: watch::Sender::new(0),
+            running: tokio::sync::Mutex::new(()),
         })
     }
 }

@@ -29,19 +29,32 @@ enum End {
 pub(super) async fn run(executor: &Executor, shutdown: CancellationToken) -> Result<(), ExecutorError> {
     let context = &executor.context;
     let preparing = |source| ExecutorError::Driver { doing: "preparing", source };
-    context.driver.prepare(&context.id).await.map_err(preparing)?;
+    context.driver.prepare(&context.home.id).await.map_err(preparing)?;
     let mut tasks = Tasks::new(context.clone(), executor.held.clone());
     recover(context, &mut tasks).await?;
+    let ended = stay_connected(executor, &mut tasks, &shutdown).await;
+    // Whatever is being done on other threads has ended when this returns.
+    tasks.abandon().await;
+    ended
+}
+
+/// Registers, and serves the registration, again and again.
+async fn stay_connected(
+    executor: &Executor,
+    tasks: &mut Tasks,
+    shutdown: &CancellationToken,
+) -> Result<(), ExecutorError> {
+    let context = &executor.context;
     let mut heard = Instant::now();
     let mut backoff = context.backoff();
     loop {
-        let Some(registration) = connect(executor, &mut tasks, &shutdown, &mut heard).await else { return Ok(()) };
+        let Some(registration) = connect(executor, tasks, shutdown, &mut heard).await else { return Ok(()) };
         match registration {
             Ok(registration) => {
                 heard = Instant::now();
                 backoff = context.backoff();
                 context.link.send_replace(Link::Registered { epoch: registration.epoch });
-                let served = serve(executor, registration, &mut tasks, &shutdown, &mut heard).await;
+                let served = serve(executor, registration, tasks, shutdown, &mut heard).await;
                 context.link.send_replace(Link::Connecting);
                 match served? {
                     End::Shutdown => return Ok(()),
@@ -89,12 +102,12 @@ async fn silence(executor: &Executor, heard: Instant) {
 /// Takes up what the journal knows, and removes the pods that it does not know.
 async fn recover(context: &Arc<Context>, tasks: &mut Tasks) -> Result<(), ExecutorError> {
     let entries = context.journal.entries().map_err(|source| ExecutorError::Directory {
-        dir: context.dir.clone(),
+        dir: context.home.dir.clone(),
         doing: "reading the journal",
         source,
     })?;
     let finding = |source| ExecutorError::Driver { doing: "finding pods that are left", source };
-    let mut pods: Vec<Arc<dyn Pod>> = context.driver.pods(&context.id).await.map_err(finding)?;
+    let mut pods: Vec<Arc<dyn Pod>> = context.driver.pods(&context.home.id).await.map_err(finding)?;
     for entry in entries {
         let pod = pods.iter().position(|pod| *pod.id() == entry.pod).map(|at| pods.swap_remove(at));
         tasks.resume(entry, pod);
@@ -117,11 +130,11 @@ async fn register(executor: &Executor, held: Vec<HeldTask>) -> Result<Registrati
     let context = &executor.context;
     let asking = |doing| move |source| Failed::Executor(ExecutorError::Driver { doing, source });
     let status = ExecutorStatus {
-        id: context.id.clone(),
+        id: context.home.id.clone(),
         name: executor.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        group: context.driver.group(&context.id).await.map_err(asking("asking for its group"))?,
-        siblings: context.driver.siblings(&context.id).await.map_err(asking("asking for siblings"))?,
+        group: context.driver.group(&context.home.id).await.map_err(asking("asking for its group"))?,
+        siblings: context.driver.siblings(&context.home.id).await.map_err(asking("asking for siblings"))?,
         archs: context.driver.archs().await.map_err(asking("asking for architectures"))?,
         labels: executor.labels.clone(),
         allow_privileged_containers: context.settings.allow_privileged_containers,
@@ -141,7 +154,7 @@ async fn serve(
     heard: &mut Instant,
 ) -> Result<End, ExecutorError> {
     let context = &executor.context;
-    let replaced = || ExecutorError::Replaced { executor: context.id.clone() };
+    let replaced = || ExecutorError::Replaced { executor: context.home.id.clone() };
     let Registration { epoch, mut commands } = registration;
     let mut limit = executor.task_limit.subscribe();
     let mut heartbeat = pin!(heartbeat(context, epoch));
@@ -180,5 +193,5 @@ async fn serve(
 /// One heartbeat, after a pause. A pause, because what is detected is silence, and nothing wakes one for that.
 async fn heartbeat(context: &Context, epoch: u64) -> Result<(), ClientError> {
     tokio::time::sleep(context.settings.heartbeat_interval).await;
-    context.client.heartbeat(&context.id, epoch).await
+    context.client.heartbeat(&context.home.id, epoch).await
 }

@@ -4,9 +4,9 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use super::{Settings, backoff::Backoff, journal::Journal, random::Random};
+use super::{Settings, backoff::Backoff, home::Home, journal::Journal, random::Random};
 use crate::{
-    contract::{ClientError, ExecutorId, Fence, HeldTask, RunServiceClient},
+    contract::{ClientError, Fence, HeldTask, RunServiceClient},
     driver::ExecutorDriver,
 };
 
@@ -21,8 +21,8 @@ pub(super) struct Context {
     pub(super) client: Arc<dyn RunServiceClient>,
     pub(super) driver: Arc<dyn ExecutorDriver>,
     pub(super) settings: Settings,
-    pub(super) id: ExecutorId,
-    pub(super) dir: PathBuf,
+    /// Whoever holds the context may write into the directory, so it keeps the lock.
+    pub(super) home: Home,
     pub(super) boot: String,
     pub(super) journal: Journal,
     pub(super) random: Random,
@@ -65,7 +65,7 @@ impl Context {
     }
 
     fn fence(&self, held: &HeldTask, epoch: u64) -> Fence {
-        Fence { task: held.task.clone(), attempt: held.attempt, executor: self.id.clone(), epoch }
+        Fence { task: held.task.clone(), attempt: held.attempt, executor: self.home.id.clone(), epoch }
     }
 
     async fn registered(&self) -> u64 {
@@ -83,6 +83,6 @@ impl Context {
 
     /// Where the logs of an attempt are that the executor itself writes.
     pub(super) fn logs(&self, held: &HeldTask) -> PathBuf {
-        self.dir.join("logs").join(format!("{}.{}", held.task, held.attempt))
+        self.home.dir.join("logs").join(format!("{}.{}", held.task, held.attempt))
     }
 }

@@ -23,6 +23,7 @@ mod resume;
 mod samples;
 mod setup;
 mod signals;
+mod stages;
 mod step;
 mod task_log;
 mod tasks;
@@ -37,7 +38,7 @@ pub use builder::{ExecutorBuilder, Settings};
 pub(crate) use environment::directory;
 pub(crate) use home::{create_private_dir, private_file};
 
-use self::{context::Context, home::Home};
+use self::context::Context;
 use crate::{
     contract::{ClientError, ExecutorId, RunServiceClient},
     driver::{DriverError, ExecutorDriver},
@@ -58,13 +59,14 @@ use crate::{
 /// ```
 pub struct Executor {
     context: Arc<Context>,
-    home: Home,
     name: String,
     labels: std::collections::BTreeMap<String, String>,
     /// The most tasks at a time, until it drains.
     task_limit: watch::Sender<u32>,
     /// How many tasks it holds.
     held: watch::Sender<usize>,
+    /// Locked while it runs.
+    running: tokio::sync::Mutex<()>,
 }
 
 impl Executor {
@@ -75,7 +77,7 @@ impl Executor {
 
     /// Its id, made when its directory was first opened.
     pub fn id(&self) -> &ExecutorId {
-        &self.home.id
+        &self.context.home.id
     }
 
     /// Takes no new tasks from now on, tells the run service so, and waits until the running ones have ended.
@@ -98,22 +100,22 @@ impl Executor {
     /// executor that is opened again on the same directory, before `lost_after` has passed, goes on with them. To end
     /// without leaving anything behind, [`Executor::drain`] first.
     ///
-    /// Call it once; a second call while the first runs is an error.
-    ///
     /// # Errors
-    /// [`ExecutorError::Replaced`] if another process registered with the same id; [`ExecutorError::Driver`] if the
+    /// [`ExecutorError::AlreadyRunning`] if it runs already; [`ExecutorError::Replaced`] if another process registered with the same id; [`ExecutorError::Driver`] if the
     /// driver cannot be used at all; [`ExecutorError::Refused`] if the run service refuses the registration.
     ///
     /// # Cancel safety
-    /// Dropping the future is like `shutdown`.
+    /// Dropping the future is like `shutdown`, but for what is just being done on other threads: the directory can be
+    /// opened again when that has ended too. It is [`ExecutorError::DirectoryInUse`] until then.
     pub async fn run(&self, shutdown: CancellationToken) -> Result<(), ExecutorError> {
+        let _running = self.running.try_lock().map_err(|_| ExecutorError::AlreadyRunning)?;
         connection::run(self, shutdown).await
     }
 }
 
 impl std::fmt::Debug for Executor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Executor").field("home", &self.home).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Executor").field("home", &self.context.home).field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -137,6 +139,9 @@ pub enum ExecutorError {
         /// The directory.
         dir: PathBuf,
     },
+    /// Its `run` was called while it runs.
+    #[error("the executor runs already")]
+    AlreadyRunning,
     /// The driver cannot be used at all.
     #[error("the driver failed while {doing}")]
     Driver {

@@ -65,7 +65,7 @@ impl Outbox {
     /// The output breaks off here: says so in the log.
     pub(super) fn break_off(&mut self, why: &str) {
         if !self.cut {
-            self.add(self.received, format!("\n[runyard: {why}; output after this point is lost]\n").as_bytes());
+            self.add(self.received, broken_off(why).as_bytes());
         }
     }
 
@@ -124,6 +124,11 @@ impl Outbox {
         let hex = |hash: Sha256| hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         LogEnd { bytes: self.end, sha256: hash.map(hex) }
     }
+}
+
+/// What a log says where output is missing.
+pub(super) fn broken_off(why: &str) -> String {
+    format!("\n[runyard: {why}; output after this point is lost]\n")
 }
 
 /// The part of `bytes`, which begin at `offset`, that lies at or after `from`.

@@ -8,7 +8,12 @@ use std::{fs, io, path::PathBuf};
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt as _, OptionFuture};
 
-use super::{context::Context, home::write_atomically, outbox::Outbox, task_log::TaskLog};
+use super::{
+    context::Context,
+    home::write_atomically,
+    outbox::{Outbox, broken_off},
+    task_log::TaskLog,
+};
 use crate::{
     contract::{ClientError, HeldTask, LogEnd, StepRef},
     driver::{Attachment, DriverError, Pod, StepEnd, StepEvent},
@@ -81,6 +86,19 @@ pub(super) async fn pump(
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Ends a log of which nothing more can be read, with a mark.
+pub(super) async fn break_off(
+    context: &Context,
+    held: &HeldTask,
+    step: StepRef,
+    why: &str,
+) -> Result<LogEnd, ClientError> {
+    let appender = Appender { context, held, step };
+    let stored = appender.append(0, Bytes::new()).await?;
+    let bytes = appender.append(stored, broken_off(why).into()).await?;
+    Ok(LogEnd { bytes, sha256: None })
 }
 
 async fn pass_on(

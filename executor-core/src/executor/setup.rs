@@ -30,7 +30,7 @@ pub(super) async fn set_up(attempt: &Attempt, log: &TaskLog) -> (Outcome, Option
         attempt.remove_pods().await;
     }
     let task = &attempt.entry.task;
-    log.line(&format!("executor {} takes task `{}`, attempt {}", attempt.context.id, task.name, task.attempt));
+    log.line(&format!("executor {} takes task `{}`, attempt {}", attempt.context.home.id, task.name, task.attempt));
     for name in environment::unmasked(task) {
         log.line(&format!("warning: `{name}` has a value or a line under 4 bytes, which is not masked in logs"));
     }
@@ -91,7 +91,7 @@ fn pod_spec(attempt: &Attempt) -> PodSpec {
         id: attempt.entry.pod.clone(),
         task: task.id.clone(),
         attempt: task.attempt,
-        executor: attempt.context.id.clone(),
+        executor: attempt.context.home.id.clone(),
         arch: task.runtime.arch,
         containers: task.runtime.containers.clone(),
         user: environment::user(task, None),

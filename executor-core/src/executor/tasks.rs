@@ -135,6 +135,11 @@ impl Tasks {
         }
     }
 
+    /// Ends the work on all attempts, and leaves their steps running.
+    pub(super) async fn abandon(mut self) {
+        self.running.shutdown().await;
+    }
+
     /// Waits until an attempt is over; for ever if there is none.
     ///
     /// # Cancel safety

@@ -50,16 +50,27 @@ impl House {
         driver.open(self.dir.path().join("pods")).expect("the driver opens")
     }
 
-    /// Opens an executor on the directory of the one before.
-    pub(crate) async fn open(&mut self) {
+    async fn try_open(&self) -> Result<Executor, ExecutorError> {
         let driver: Arc<dyn ExecutorDriver> = Arc::new(self.driver());
-        let executor = Executor::builder(self.service.clone(), driver)
+        Executor::builder(self.service.clone(), driver)
             .task_limit(self.task_limit)
             .settings(self.settings.clone())
-            .seed(u64::from(std::process::id()))
             .open(self.dir.path().join("executor"))
             .await
-            .expect("the executor opens");
+    }
+
+    /// Opens an executor on the directory of the one before.
+    pub(crate) async fn open(&mut self) {
+        let executor = within(async {
+            loop {
+                match self.try_open().await {
+                    // Work of the one before ends on another thread.
+                    Err(ExecutorError::DirectoryInUse { .. }) => tokio::task::yield_now().await,
+                    opened => break opened.expect("the executor opens"),
+                }
+            }
+        })
+        .await;
         let executor = Arc::new(executor);
         let shutdown = CancellationToken::new();
         let work = tokio::spawn({

@@ -5,7 +5,7 @@ use runyard_executor_core::{
     contract::{AttemptState, Container, StepStatus},
 };
 
-use crate::house::{House, failure, id, run, task, within};
+use crate::house::{House, failure, id, is_running, run, task, within};
 
 #[tokio::test]
 async fn never_more_tasks_than_the_limit() {
@@ -108,9 +108,53 @@ async fn a_flood_that_was_cut_goes_on_after_a_restart() {
 }
 
 #[tokio::test]
+async fn a_journal_that_cannot_be_written_fails_the_task_before_it_starts() {
+    let house = House::start().await;
+    house.service.wait_until(|stored| !stored.registrations.is_empty()).await;
+    let journal = house.dir.path().join("executor/journal");
+    std::fs::remove_dir_all(&journal).unwrap();
+    let report = house.execute(task("t", [run("true")])).await;
+    let (class, message) = failure(&report);
+    assert_eq!(class, "infrastructure");
+    assert!(message.starts_with("the executor cannot write its journal: "), "{message}");
+    assert_eq!(report.steps[0].status, StepStatus::NotStarted);
+    std::fs::create_dir(&journal).unwrap();
+    house.assert_clean().await;
+}
+
+#[tokio::test]
+async fn a_pod_that_cannot_be_read_does_not_keep_the_executor_from_starting() {
+    let mut house = House::start().await;
+    let broken = house.dir.path().join("pods/pod-broken");
+    house.service.wait_until(|stored| !stored.registrations.is_empty()).await;
+    house.crash().await;
+    std::fs::create_dir(&broken).unwrap();
+    std::fs::write(broken.join("pod.json"), "").unwrap();
+    house.open().await;
+    assert_eq!(house.execute(task("t", [run("true")])).await.state, AttemptState::Success);
+    assert!(broken.exists());
+}
+
+#[tokio::test]
+async fn pods_of_unknown_tasks_are_removed() {
+    let mut house = House::start().await;
+    house.service.assign(task("t", [run("echo $$; sleep 1000")]));
+    house.logged(&id("t"), 0, "\n").await;
+    house.crash().await;
+    std::fs::remove_file(house.dir.path().join("executor/journal/t.1.json")).unwrap();
+    std::fs::remove_dir_all(house.dir.path().join("executor/logs/t.1")).unwrap();
+    house.open().await;
+    house.assert_clean().await;
+    assert!(!is_running(house.log(&id("t"), 0).trim()));
+}
+
+#[tokio::test]
 async fn a_directory_belongs_to_one_executor() {
     let house = House::start().await;
     let driver = std::sync::Arc::new(house.driver());
     let second = Executor::builder(house.service.clone(), driver).open(house.dir.path().join("executor")).await;
     assert!(matches!(second.unwrap_err(), ExecutorError::DirectoryInUse { .. }));
+    house.service.wait_until(|stored| !stored.registrations.is_empty()).await;
+    let again = house.executor().run(Default::default()).await;
+    assert!(matches!(again.unwrap_err(), ExecutorError::AlreadyRunning));
 }

@@ -100,7 +100,11 @@ async fn a_task_whose_pod_is_gone_is_lost_not_started_again() {
     runyard_toolbox::kill_marked("RUNYARD_POD", &pod.file_name().unwrap().to_string_lossy()).unwrap();
     std::fs::remove_dir_all(pod).unwrap();
     house.open().await;
-    assert_eq!(failure(&house.report(&id("t")).await).0, "lost");
+    let report = house.report(&id("t")).await;
+    assert_eq!(failure(&report).0, "lost");
+    let log = house.log(&id("t"), 0);
+    assert!(log.starts_with("ready\n") && log.contains("output after this point is lost"), "{log}");
+    assert_eq!(report.steps[0].log.as_ref().unwrap().bytes, log.len() as u64);
     house.assert_clean().await;
 }
 
@@ -190,5 +194,36 @@ async fn a_silent_run_service_ends_the_tasks_after_a_while() {
     let report = house.report(&id("t")).await;
     assert_eq!(failure(&report).0, "lost");
     house.service.tell(Command::Forget { task: id("t"), attempt: 1 });
+    house.assert_clean().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whenever_it_crashes_no_byte_and_no_step_is_lost_or_repeated() {
+    use rand::{Rng as _, SeedableRng as _};
+    let seed = u64::from(std::process::id());
+    println!("seed {seed}");
+    let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+    let mut house = House::start().await;
+    let step =
+        |number: u32| run(&format!("echo {number} >> ../steps; for i in $(seq 1 400); do echo {number} line $i; done"));
+    house.service.assign(task("t", (0..6).map(step)));
+    let stored = |stored: &runyard_executor_core::testing::Stored| stored.logs.values().map(Vec::len).sum::<usize>();
+    while house.service.with(|seen| seen.report(&id("t")).is_none_or(|report| !report.state.is_final())) {
+        let enough = house.service.with(stored) + (random.next_u32() % 6000) as usize;
+        let is_over = |seen: &runyard_executor_core::testing::Stored| {
+            stored(seen) >= enough || seen.report(&id("t")).is_some_and(|report| report.state.is_final())
+        };
+        within(house.service.wait_until(is_over)).await;
+        house.crash().await;
+        house.open().await;
+    }
+    let report = house.report(&id("t")).await;
+    assert_eq!(report.state, AttemptState::Success);
+    for number in 0..6 {
+        let expected: String = (1..=400).map(|i| format!("{number} line {i}\n")).collect();
+        assert!(house.log(&id("t"), number) == expected, "step {number}");
+        assert_eq!(report.steps[number as usize].log.as_ref().unwrap().bytes, expected.len() as u64);
+    }
+    assert_eq!(report.setup.log.as_ref().unwrap().bytes, house.setup_log(&id("t")).len() as u64);
     house.assert_clean().await;
 }

@@ -4,7 +4,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use runyard_executor_core::{
     Executor, Settings,
-    contract::{AttemptState, Command, StepStatus, TaskReport, TaskSpec},
+    contract::{AttemptState, Command, StepRef, StepStatus, TaskReport, TaskSpec},
     driver::{DriverError, scripted::ScriptedDriver},
     testing::FakeRunService,
 };
@@ -107,4 +107,22 @@ async fn a_task_that_is_stopped_while_logs_cannot_be_stored_ends_when_they_can()
     assert_eq!(report.steps[0].log.as_ref().expect("its end").bytes, 5);
     assert_eq!(stage.driver.created(), 1);
     stage.executor.drain().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_setup_can_be_stopped_and_does_not_delay_another_task() {
+    let stage = Stage::set().await;
+    stage.driver.delay_next_create(Duration::from_secs(100_000));
+    stage.service.assign(task("slow", [run("echo x")]));
+    let setup =
+        |stored: &runyard_executor_core::testing::Stored| stored.log(&id("slow"), StepRef::Setup).contains("takes");
+    stage.service.wait_until(setup).await;
+    assert_eq!(stage.execute(task("quick", [run("echo x")])).await.state, AttemptState::Success);
+    let asked = tokio::time::Instant::now();
+    stage.service.tell(Command::Stop { task: id("slow"), attempt: 1 });
+    let report = stage.service.final_report(&id("slow")).await;
+    assert!(asked.elapsed() < Duration::from_secs(1));
+    assert_eq!(report.state, AttemptState::Stopped);
+    assert_eq!((report.setup.status, report.steps[0].status), (StepStatus::Stopped, StepStatus::NotStarted));
+    assert_eq!(stage.driver.created(), 1, "only the quick one");
 }

@@ -21,7 +21,8 @@ mod toolbox;
 mod user;
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -107,7 +108,8 @@ impl ProcessDriver {
         create_private_dir(&new)?;
         fs::create_dir(new.join("home"))?;
         fs::create_dir(new.join("steps"))?;
-        serde_json::to_writer(private_file().open(new.join(POD_FILE))?, &file)?;
+        let json = serde_json::to_vec(&file)?;
+        private_file().open(new.join(POD_FILE))?.write_all(&json)?;
         fs::rename(&new, self.dir.join(spec.id.as_str()))?;
         Ok(file)
     }
@@ -160,10 +162,11 @@ impl ExecutorDriver for ProcessDriver {
         let ids = self.pod_ids(owner).map_err(DriverError::io("reading the directory of pods"))?;
         let mut pods: Vec<Arc<dyn Pod>> = Vec::new();
         for id in ids {
-            if let Some(pod) = self.pod_at(id)?
-                && pod.executor() == owner
-            {
-                pods.push(Arc::new(pod));
+            match self.pod_at(id) {
+                Ok(Some(pod)) if pod.executor() == owner => pods.push(Arc::new(pod)),
+                Ok(_) => {}
+                // A crash of the machine can do that. Nothing of it runs any more, but nobody knows whose it was.
+                Err(error) => tracing::error!(error = error.user_message(), "leaving a pod alone: remove it by hand"),
             }
         }
         Ok(pods)

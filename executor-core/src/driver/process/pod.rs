@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, Write as _},
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
@@ -91,7 +92,7 @@ impl ProcessPod {
     fn spawn_supervisor(&self, spec: &StepSpec) -> Result<Child> {
         let io_error = DriverError::io(format!("writing the files of step {}", spec.step));
         let dir = self.step_dir(spec.step);
-        match fs::DirBuilder::new().create(&dir) {
+        match fs::DirBuilder::new().mode(0o700).create(&dir) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(DriverError::AlreadyStarted { step: spec.step });
             }
