@@ -19,6 +19,7 @@ use crate::{
     git,
     ids::Ids,
     server::{self, auth::AdminToken, data_dir::DataDir, listen},
+    tool_homes,
 };
 
 /// The data directory, unless told otherwise.
@@ -79,7 +80,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
         end: end.clone(),
     };
     let server = server::assemble(parts).await?;
-    let driver = Arc::new(ProcessDriver::open(directory.pods())?);
+    let driver = Arc::new(ProcessDriver::builder().environment(tool_homes::here()).open(directory.pods())?);
     let executor = Executor::builder(runs.client(), driver).name("local").task_limit(args.task_limit());
     let executor = executor.open(directory.executor()).await?;
 
