@@ -7,9 +7,16 @@ use std::{error::Error, sync::Arc};
 use futures::{FutureExt, StreamExt};
 use runyard::{
     datamanager::WalDataManager,
-    executor::{Executor, contract::*, driver::ProcessDriver},
+    executor::{
+        Executor,
+        contract::{RunStep, Step, StepRef, Steps, TaskName},
+        driver::ProcessDriver,
+    },
     objectstorage::PosixStorage,
-    runservice::{LogRequest, RUN_DATA, RunService, model::*},
+    runservice::{
+        LogRequest, RUN_DATA, RunService,
+        model::{GroupPath, RunConfig, TaskConfig},
+    },
 };
 
 #[tokio::main(flavor = "current_thread")]

@@ -1,6 +1,55 @@
 //! How is a change made durable, ordered and readable?
 //!
-//! [`DataManager`] is a transactional, ordered store of typed collections, whose only home is an object storage.
+//! [`DataManager`] is a transactional, ordered store of typed collections. [`WalDataManager`] keeps it in an object
+//! storage and needs nothing else; [`MemoryDataManager`] keeps it in memory.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use runyard_datamanager::{Collection, DataManager, DataManagerExt, Error, WalDataManager};
+//! use runyard_objectstorage::MemoryStorage;
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Debug, PartialEq, Serialize, Deserialize)]
+//! struct Build { commit: String, done: bool }
+//!
+//! const BUILDS: Collection<Build> = Collection::new("builds").with_indexes(&[("commit", |_, build, keys| {
+//!     keys.push(build.commit.clone().into());
+//! })]);
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Error> {
+//! let storage = Arc::new(MemoryStorage::new());
+//! let data = WalDataManager::builder(storage).base_path("rundata").open().await?;
+//!
+//! // Everything that the body reads is checked when it commits; if it changed meanwhile, the body is run again.
+//! let (is_new, position) = data
+//!     .transact(async |tx| {
+//!         if !tx.find(&BUILDS, "commit", "5f2c", 1).await?.is_empty() {
+//!             return Ok(false);
+//!         }
+//!         tx.put(&BUILDS, "1", &Build { commit: "5f2c".to_owned(), done: false }).await?;
+//!         Ok::<_, Error>(true)
+//!     })
+//!     .await?;
+//! assert!(is_new);
+//!
+//! // A snapshot stays what it is, whatever is committed after it.
+//! let snapshot = data.snapshot();
+//! assert!(snapshot.position() >= position);
+//! let build = data.read(&snapshot, &BUILDS, "1").await?;
+//! assert_eq!(build.map(|build| build.commit).as_deref(), Some("5f2c"));
+//!
+//! data.close().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to read
+//!
+//! The state in memory is in `store` (what is visible), `memtable` (versions of entries) and `validate` (conflicts).
+//! The durable part is in `wal`: `committer` is the way of a write, `recovery` that of a start, `record` and `layout`
+//! are the format. The `conformance` suite says what every data manager promises.
 
 mod codec;
 mod collection;

@@ -297,3 +297,6 @@ impl Drop for Pin {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

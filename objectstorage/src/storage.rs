@@ -149,9 +149,9 @@ enum BodyInner {
 }
 
 impl Body {
-    /// A body that is produced while it is written.
+    /// A body that is produced while it is written. A storage may ask it again after its end.
     pub fn stream(stream: impl futures::Stream<Item = Result<Bytes, BodyError>> + Send + 'static) -> Self {
-        Self(BodyInner::Stream(stream.boxed()))
+        Self(BodyInner::Stream(stream.fuse().boxed()))
     }
 
     /// The content, where it is in memory already; otherwise the body itself.
@@ -274,6 +274,22 @@ impl ListEntry {
         match self {
             Self::Object(meta) => meta.key.as_str(),
             Self::Prefix(prefix) => prefix,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_may_be_asked_again_after_its_end() {
+        // Such a stream panics when it is polled after its end.
+        let once = stream::unfold(Some(()), |left| async move { left.map(|()| (Ok(Bytes::from("x")), None)) });
+        let mut body = Body::stream(once).into_stream();
+        assert_eq!(body.next().await.transpose().expect("no error"), Some(Bytes::from("x")));
+        for _ in 0..2 {
+            assert!(body.next().await.is_none());
         }
     }
 }

@@ -9,6 +9,7 @@ mod local;
 mod server;
 #[cfg(test)]
 mod testing;
+mod tool_homes;
 mod trigger;
 
 use std::{io::IsTerminal, process::ExitCode};

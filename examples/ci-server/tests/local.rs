@@ -110,7 +110,12 @@ impl Ended {
 
     #[track_caller]
     fn says(&self, text: &str) -> &Self {
-        assert!(self.stdout.contains(text) || self.stderr.contains(text), "`{text}` is not said:\n{}\n{}", self.stdout, self.stderr);
+        assert!(
+            self.stdout.contains(text) || self.stderr.contains(text),
+            "`{text}` is not said:\n{}\n{}",
+            self.stdout,
+            self.stderr
+        );
         self
     }
 
@@ -162,17 +167,23 @@ fn a_subdirectory_of_a_repository_is_the_root_of_its_clone() {
 
 #[test]
 fn a_failing_step_is_exit_1_with_a_table_and_its_last_lines() {
-    let definition = one_task("          - run: |\n              echo before\n              exit 7\n          - run: echo never\n");
+    let definition =
+        one_task("          - run: |\n              echo before\n              exit 7\n          - run: echo never\n");
     let ended = Fixture::with(&definition).run(&[]);
     ended.ends_with(1).says("[work] before\n").says("the step ended with status 7").says("the last lines of [work]");
     ended.says("run build: failed");
-    assert!(ended.stdout.lines().any(|line| line.starts_with("work  failed") && line.contains("exit:")), "{}", ended.stdout);
+    assert!(
+        ended.stdout.lines().any(|line| line.starts_with("work  failed") && line.contains("exit:")),
+        "{}",
+        ended.stdout
+    );
     assert!(!ended.stdout.contains("[work] never\n"), "{}", ended.stdout);
 }
 
 #[test]
 fn what_a_command_prints_reaches_the_screen_without_control_sequences_and_to_the_last_byte() {
-    let definition = one_task("          - run: printf 'one\\033[2J\\r\\ntwo\\rTWO\\n\\033[31mred\\033[0m\\npartial'\n");
+    let definition =
+        one_task("          - run: printf 'one\\033[2J\\r\\ntwo\\rTWO\\n\\033[31mred\\033[0m\\npartial'\n");
     let ended = Fixture::with(&definition).run(&[]);
     ended.ends_with(0).says("[work] one\n[work] TWO\n[work] red\n[work] partial\n");
 }
@@ -260,10 +271,8 @@ runs:
 
 #[test]
 fn an_approval_is_given_on_request_and_else_named() {
-    let definition = one_task("          - run: echo deployed\n").replace(
-        "        steps:",
-        "        approval: true\n        steps:",
-    );
+    let definition = one_task("          - run: echo deployed\n")
+        .replace("        steps:", "        approval: true\n        steps:");
     let fixture = Fixture::with(&definition);
     fixture.run(&[]).ends_with(1).says("--approve").says("run build: stopped");
     fixture.run(&["--approve"]).ends_with(0).says("[work] deployed\n");

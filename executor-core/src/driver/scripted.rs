@@ -44,6 +44,7 @@ struct World {
     created: u32,
     next_failure: Option<DriverError>,
     next_delay: Option<Duration>,
+    next_panics: bool,
 }
 
 impl ScriptedDriver {
@@ -60,6 +61,11 @@ impl ScriptedDriver {
     /// The next pod is not created, but fails like this.
     pub fn fail_next_create(&self, error: DriverError) {
         self.world().next_failure = Some(error);
+    }
+
+    /// The creation of the next pod panics, as a bug would make it.
+    pub fn panic_next_create(&self) {
+        self.world().next_panics = true;
     }
 
     /// The next pod takes this long to create, unless that is cancelled.
@@ -90,6 +96,8 @@ impl ExecutorDriver for ScriptedDriver {
     }
 
     async fn create_pod(&self, spec: PodSpec, log: &dyn SetupLog, cancel: &CancellationToken) -> Result<Arc<dyn Pod>> {
+        let panics = std::mem::take(&mut self.world().next_panics);
+        assert!(!panics, "the script says that this creation panics");
         let delay = self.world().next_delay.take();
         if let Some(delay) = delay {
             // Whether it was cancelled is looked at below.

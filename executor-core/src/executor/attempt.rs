@@ -261,6 +261,16 @@ pub(super) fn failed(class: FailureClass, message: impl Into<String>) -> Attempt
     AttemptState::Failed(Failure { class, message: message.into() })
 }
 
+/// Ends an attempt whose work panicked: nothing of it goes on, and its user is told.
+pub(super) async fn end_after_panic(context: Arc<Context>, held: &HeldTask, signals: Signals) {
+    let entries = context.journal.entries().unwrap_or_default();
+    // Without an entry it was never accepted, and nothing was started.
+    let Some(mut entry) = entries.into_iter().find(|entry| entry.held() == *held) else { return };
+    let message = "the executor met an error of its own while it worked on the task; its log has the details";
+    entry.progress.end.get_or_insert(failed(FailureClass::Infrastructure, message));
+    Attempt::new(context, entry, signals).resume(None).await;
+}
+
 pub(super) fn journal_failure(error: &io::Error) -> AttemptState {
     failed(FailureClass::Infrastructure, format!("the executor cannot write its journal: {error}"))
 }

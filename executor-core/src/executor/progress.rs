@@ -117,6 +117,10 @@ pub(super) fn step_title(task: &TaskSpec, index: usize) -> String {
     }
 }
 
+fn step_name(task: &TaskSpec, index: usize) -> &str {
+    task.steps.0[index].name()
+}
+
 fn exit_message(task: &TaskSpec, index: usize, code: i32) -> String {
     let title = step_title(task, index);
     let command = match &task.steps.0[index] {
@@ -124,6 +128,10 @@ fn exit_message(task: &TaskSpec, index: usize, code: i32) -> String {
         _ => None,
     };
     match command {
+        // A step without a name of its own is named after its command.
+        Some(command) if step_name(task, index) == command => {
+            format!("command `{command}` of step {} exited with status {code}", index + 1)
+        }
         Some(command) => format!("command `{command}` of {title} exited with status {code}"),
         None => format!("the command of {title} exited with status {code}"),
     }
@@ -157,7 +165,7 @@ mod tests {
         progress.end_step(1, &task, Outcome::Exit { code: 101 }, None);
         let Next::End(AttemptState::Failed(failure)) = progress.next() else { panic!("{:?}", progress.next()) };
         assert_eq!(failure.class, FailureClass::Exit);
-        assert_eq!(failure.message, "command `cargo test` of step 2 (cargo test) exited with status 101");
+        assert_eq!(failure.message, "command `cargo test` of step 2 exited with status 101");
         assert_eq!(progress.steps[2].status, StepStatus::NotStarted);
     }
 

@@ -2,13 +2,15 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    panic::AssertUnwindSafe,
     sync::Arc,
 };
 
+use futures::FutureExt as _;
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
-    attempt::Attempt,
+    attempt::{self, Attempt},
     context::Context,
     journal::{Entry, Stage},
     progress::Progress,
@@ -100,11 +102,16 @@ impl Tasks {
     }
 
     fn spawn(&mut self, held: HeldTask, signals: Signals, work: impl Future<Output = ()> + Send + 'static) {
-        let key = (held.task, held.attempt);
-        self.signals.insert(key.clone(), signals);
+        let key = (held.task.clone(), held.attempt);
+        self.signals.insert(key.clone(), signals.clone());
         self.count.send_replace(self.signals.len());
+        let context = self.context.clone();
         self.running.spawn(async move {
-            work.await;
+            // A panic in the work on one attempt must neither end the others nor leave its run waiting for ever.
+            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                tracing::error!(task = %held.task, attempt = held.attempt, "the work on a task panicked");
+                attempt::end_after_panic(context, &held, signals).await;
+            }
             key
         });
     }
@@ -151,8 +158,8 @@ impl Tasks {
                 self.signals.remove(&key);
             }
             Some(Err(error)) => {
-                // A panic in the work on one attempt must not end the others. Its journal stays, so that the next
-                // start of the executor finds it; its slot stays taken, because its pod may run.
+                // A panic in the end of what panicked. Its journal stays, so that the next start of the executor finds
+                // it; its slot stays taken, because its pod may run.
                 tracing::error!(%error, "the work on a task ended unexpectedly");
             }
         }

@@ -58,6 +58,17 @@ async fn a_driver_that_breaks_is_an_infrastructure_failure_with_its_whole_messag
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_panic_fails_the_task_and_harms_no_other() {
+    let stage = Stage::set().await;
+    stage.driver.panic_next_create();
+    let report = stage.execute(task("t", [run("echo x")])).await;
+    let (class, message) = failure(&report);
+    assert_eq!(class, "infrastructure");
+    assert!(message.contains("an error of its own"), "{message}");
+    assert_eq!(stage.execute(task("u", [run("echo x")])).await.state, AttemptState::Success);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_supervisor_loses_the_task() {
     let stage = Stage::set().await;
     stage.service.assign(task("t", [run("echo ready\nsleep 100000")]));

@@ -6,11 +6,11 @@ use runyard_datamanager::{Change, Committed, DataManager, DataManagerExt, KeyRan
 use runyard_executor_core::contract::{ExecutorId, ExecutorStatus, TaskName};
 
 use crate::{
-    Result,
+    Result, engine,
     executors::Sessions,
     layout::{ASSIGNMENTS, EXECUTORS, READY},
-    model::{GroupPath, RunConfig, RunPhase, RunState},
-    scheduler::{self, Decision, ExecutorView, Placement, Round, RunView, Scheduler, WaitingReason, WaitingTask},
+    model::{GroupPath, RunConfig, RunState},
+    scheduler::{self, ExecutorView, Placement, Round, Scheduler, WaitingReason, WaitingTask},
 };
 
 /// What the placement of tasks is decided from.
@@ -90,22 +90,14 @@ impl Board {
         config: &RunConfig,
         state: &RunState,
     ) -> Vec<(TaskName, WaitingReason)> {
-        if state.run.phase != RunPhase::Running {
-            return Vec::new();
-        }
-        let mut reasons = Vec::new();
-        for (name, decision) in scheduler.plan(&RunView { config, state }) {
-            match decision {
-                Decision::Wait(WaitingReason::WaitingForTasks { .. }) => {}
-                Decision::Wait(reason) => reasons.push((name, reason)),
-                Decision::Start => {
-                    let waiting = WaitingTask::new(config, state, &name, 0);
-                    let placement = waiting.map(|task| scheduler.place(&task, &self.executor_views(sessions)));
-                    if let Some(Placement::Wait(reason)) = placement {
-                        reasons.push((name, reason));
-                    }
-                }
-                Decision::Approve | Decision::Skip | Decision::Cancel => {}
+        let waiting = engine::waiting(scheduler, config, state).into_iter();
+        let mut reasons: Vec<_> =
+            waiting.filter(|(_, reason)| !matches!(reason, WaitingReason::WaitingForTasks { .. })).collect();
+        let executors = self.executor_views(sessions);
+        for name in engine::ready(scheduler, config, state) {
+            let placement = WaitingTask::new(config, state, &name, 0).map(|task| scheduler.place(&task, &executors));
+            if let Some(Placement::Wait(reason)) = placement {
+                reasons.push((name, reason));
             }
         }
         reasons

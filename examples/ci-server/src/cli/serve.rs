@@ -4,6 +4,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use clap::Args;
@@ -18,10 +19,14 @@ use crate::{
     git,
     ids::Ids,
     server::{self, auth::AdminToken, data_dir::DataDir, listen},
+    tool_homes,
 };
 
 /// The data directory, unless told otherwise.
 pub(super) const DATA_DEFAULT: &str = "runyard-data";
+
+/// How long a push waits for its runs; usually they are there within milliseconds.
+const WAIT_FOR_RUNS: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  runyard serve --data /var/lib/runyard --listen 127.0.0.1:8080")]
@@ -66,12 +71,16 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
         runs: runs.clone(),
         ids,
         token: token.clone(),
-        git: git::Settings { push_size_max: args.push_size_max, ..git::Settings::new(directory.git_cache()) },
+        git: git::Settings {
+            push_size_max: args.push_size_max,
+            wait_for_runs: WAIT_FOR_RUNS,
+            ..git::Settings::new(directory.git_cache())
+        },
         own_url: own_url(address),
         end: end.clone(),
     };
     let server = server::assemble(parts).await?;
-    let driver = Arc::new(ProcessDriver::open(directory.pods())?);
+    let driver = Arc::new(ProcessDriver::builder().environment(tool_homes::here()).open(directory.pods())?);
     let executor = Executor::builder(runs.client(), driver).name("local").task_limit(args.task_limit());
     let executor = executor.open(directory.executor()).await?;
 

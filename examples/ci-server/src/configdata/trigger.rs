@@ -76,6 +76,19 @@ impl ConfigData {
         Ok(stream::iter(present).chain(new).boxed())
     }
 
+    /// Waits until a project has no trigger: the runs of every push so far exist.
+    pub(crate) async fn triggers_handled(&self, project: &ProjectId) -> Result<()> {
+        let mut changes = self.data.follow(self.data.snapshot().position());
+        loop {
+            let triggers = self.data.read_all(&self.data.snapshot(), &TRIGGERS, KeyRange::all()).await?;
+            if !triggers.iter().any(|(_, trigger)| trigger.project == *project) {
+                return Ok(());
+            }
+            let Some(change) = changes.next().await else { return Ok(()) };
+            change?;
+        }
+    }
+
     /// Forgets a trigger whose runs exist.
     pub(crate) async fn remove_trigger(&self, key: &TriggerKey) -> Result<()> {
         let removed = self.data.transact(|tx| {

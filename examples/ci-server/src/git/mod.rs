@@ -20,7 +20,7 @@ mod receive_pack;
 mod tests;
 mod upload_pack;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use runyard_objectstorage::ObjectStorage;
 
@@ -39,12 +39,14 @@ pub(crate) struct Settings {
     pub(crate) push_size_max: u64,
     /// The directory of the caches and of unfinished pushes.
     pub(crate) directory: PathBuf,
+    /// How long the answer to a push may wait until its runs exist. Default: not at all.
+    pub(crate) wait_for_runs: Duration,
 }
 
 impl Settings {
     /// The default limit of 1 GiB, on a directory.
     pub(crate) fn new(directory: impl Into<PathBuf>) -> Self {
-        Self { push_size_max: 1 << 30, directory: directory.into() }
+        Self { push_size_max: 1 << 30, directory: directory.into(), wait_for_runs: Duration::ZERO }
     }
 }
 

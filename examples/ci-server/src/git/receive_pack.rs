@@ -91,7 +91,19 @@ impl GitService {
             }
         }
         tracing::info!(%project, refs = push.changes.len(), "received a push");
+        self.wait_for_runs(project, &mut report).await;
         Ok(report)
+    }
+
+    /// The push is durable and its runs will come; waiting a moment means that whoever looks next finds them.
+    async fn wait_for_runs(&self, project: &ProjectId, report: &mut Report) {
+        if self.settings.wait_for_runs.is_zero() {
+            return;
+        }
+        let handled = tokio::time::timeout(self.settings.wait_for_runs, self.config.triggers_handled(project)).await;
+        if !matches!(handled, Ok(Ok(()))) {
+            report.messages.push("The push is taken; its runs are still being created.".to_owned());
+        }
     }
 }
 

@@ -165,9 +165,8 @@ impl Conductor {
     async fn look_for_waiting(&self, followed: &mut Followed) -> Result<()> {
         for run in followed.runs.values() {
             let blocked = run.blocked();
-            let is_approved = |reason: &WaitingReason| {
-                self.approve && matches!(reason, WaitingReason::WaitingForApproval { .. })
-            };
+            let is_approved =
+                |reason: &WaitingReason| self.approve && matches!(reason, WaitingReason::WaitingForApproval { .. });
             if blocked.iter().any(|(_, reason)| is_approved(reason)) {
                 continue;
             }

@@ -6,7 +6,7 @@
 //! <root>/pods       where tasks run
 //! ```
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use runyard_datamanager::WalDataManager;
 use runyard_executor_core::{
@@ -18,6 +18,7 @@ use runyard_runservice_core::{RUN_DATA, RunService};
 use tokio_util::sync::CancellationToken;
 
 use super::host;
+use crate::tool_homes;
 
 /// What makes the engine stop or never start.
 pub(crate) type EngineError = Box<dyn std::error::Error + Send + Sync>;
@@ -100,9 +101,5 @@ fn open_driver(pods: &Path) -> Result<ProcessDriver, EngineError> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     // A name that ends with `*` would stand for others.
     let inherited = names.filter(|name| host::is_inherited(name) && !name.ends_with('*')).collect();
-    let home = std::env::home_dir();
-    let managers = host::managers(|name| std::env::var_os(name).is_some(), home.as_deref(), Path::is_dir);
-    let told: BTreeMap<String, String> =
-        managers.into_iter().filter_map(|(name, path)| Some((name, path.to_str()?.to_owned()))).collect();
-    Ok(ProcessDriver::builder().inherit(Inherit::Names(inherited)).environment(told).open(pods)?)
+    Ok(ProcessDriver::builder().inherit(Inherit::Names(inherited)).environment(tool_homes::here()).open(pods)?)
 }

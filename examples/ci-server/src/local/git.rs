@@ -51,7 +51,8 @@ impl Git {
             command.env_remove(name);
         }
         // Nothing of the repository's own may run or be written besides: no hook, no monitor, no shared index.
-        let settings = ["safe.directory=*", "core.hooksPath=/dev/null", "core.fsmonitor=false", "core.splitIndex=false"];
+        let settings =
+            ["safe.directory=*", "core.hooksPath=/dev/null", "core.fsmonitor=false", "core.splitIndex=false"];
         command
             .current_dir(&self.dir)
             .env("LC_ALL", "C")

@@ -26,7 +26,9 @@ pub(super) fn render(message: &Message) -> String {
     match message {
         Message::Created(run) => {
             let tasks: Vec<_> = run.tasks.keys().collect();
-            line(json!({ "created": { "run": run.id, "number": run.number, "name": run.config.name, "tasks": tasks } }));
+            line(
+                json!({ "created": { "run": run.id, "number": run.number, "name": run.config.name, "tasks": tasks } }),
+            );
         }
         Message::Happened(event) => line(json!({ "event": event })),
         Message::Lines { source, lines } => {

@@ -126,7 +126,8 @@ impl<'a> Pieces<'a> {
             parameters.push(char);
         }
         let last = self.0.next_if(|char| ('\x40'..='\x7e').contains(char))?;
-        let is_style = last == 'm' && parameters.chars().all(|char| char.is_ascii_digit() || char == ';' || char == ':');
+        let is_style =
+            last == 'm' && parameters.chars().all(|char| char.is_ascii_digit() || char == ';' || char == ':');
         is_style.then_some(Piece::Style(parameters))
     }
 

@@ -100,8 +100,7 @@ mod tests {
     fn columns_are_aligned_and_lines_have_no_blanks_at_their_ends() {
         let row = |cells: [&str; 4]| Row { cells: cells.map(str::to_owned), tone: Tone::Normal };
         let rows = [header(), row(["unit tests", "failed", "1.0s", "exit: 1"]), row(["é", "skipped", "", ""])];
-        let expected =
-            ["task        result   time  why", "unit tests  failed   1.0s  exit: 1", "é           skipped"];
+        let expected = ["task        result   time  why", "unit tests  failed   1.0s  exit: 1", "é           skipped"];
         assert_eq!(aligned(&rows), expected);
     }
 }

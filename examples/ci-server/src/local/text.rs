@@ -55,7 +55,11 @@ impl Text {
                 }));
             }
             Message::State { run, task, text, tone } => {
-                lines.push(format!("{} {}", self.label(&run, &task), self.toned(tone, &format!("-- {}", plain(&text)))));
+                lines.push(format!(
+                    "{} {}",
+                    self.label(&run, &task),
+                    self.toned(tone, &format!("-- {}", plain(&text)))
+                ));
             }
             Message::Waits { run, task, reason } => {
                 let text = format!("-- waits: {}", plain(&reason));

@@ -20,7 +20,8 @@ pub(super) fn variables(
 ) -> Result<BTreeMap<String, Value>, String> {
     let mut all = BTreeMap::new();
     for file in files {
-        let text = read(file).map_err(|error| format!("the file of variables `{}` cannot be read: {error}", file.display()))?;
+        let text = read(file)
+            .map_err(|error| format!("the file of variables `{}` cannot be read: {error}", file.display()))?;
         all.extend(parse_file(file, &text)?);
     }
     for var in vars {
@@ -44,9 +45,15 @@ fn parse_map(file: &str, text: &str) -> Result<BTreeMap<String, String>, String>
     };
     let mut map = BTreeMap::new();
     for (key, node) in entries {
-        map.insert(key.text.clone(), plain(node).ok_or_else(|| {
-            format!("{file}:{}: the value of `{}` is neither a text, a number nor a boolean", node.position, key.text)
-        })?);
+        map.insert(
+            key.text.clone(),
+            plain(node).ok_or_else(|| {
+                format!(
+                    "{file}:{}: the value of `{}` is neither a text, a number nor a boolean",
+                    node.position, key.text
+                )
+            })?,
+        );
     }
     Ok(map)
 }

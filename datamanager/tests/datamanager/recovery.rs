@@ -58,6 +58,37 @@ async fn a_store_that_is_opened_again_is_the_same() {
 }
 
 #[tokio::test]
+async fn of_several_first_starts_at_once_all_open_the_same_store() {
+    let storage = memory();
+    let opened = futures::future::join_all((0..4).map(|_| open(&storage))).await;
+    for (n, data) in opened.iter().enumerate() {
+        let data = data.as_ref().unwrap();
+        data.catch_up().await.unwrap();
+        let position = write(data, n).await;
+        assert_eq!(position.lsn, n as u64 + 1, "one log");
+    }
+    assert_eq!(storage.list_objects("").await.unwrap().len(), 5, "one format object, four batches");
+}
+
+#[tokio::test]
+async fn a_read_that_is_older_than_what_is_remembered_has_to_be_made_again() {
+    let storage = memory();
+    let builder = || WalDataManager::builder(Arc::clone(&storage)).base_path("base").history_transactions_max(5);
+    let data = builder().open().await.unwrap();
+    let old = write(&data, 0).await;
+    for n in 1..10 {
+        write(&data, n).await;
+    }
+    for data in [&data, &builder().open().await.unwrap()] {
+        let keys = vec![("c".to_owned(), "never written".into())];
+        let reads = ReadSet { position: old, keys, ..ReadSet::default() };
+        let append = Action::Append { collection: "c".into(), value: Bytes::new() };
+        let error = data.commit(Transaction { reads, actions: vec![append] }).await.expect_err("too old");
+        assert!(matches!(error, Error::PositionExpired { .. }) && error.is_conflict(), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn followers_read_what_is_no_longer_in_memory_from_the_log() {
     let storage = memory();
     let builder = || WalDataManager::builder(Arc::clone(&storage)).base_path("base");

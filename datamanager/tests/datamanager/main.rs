@@ -1,0 +1,12 @@
+//! Data managers from outside: what they promise, what they survive, what they cost.
+#![expect(clippy::unwrap_used, reason = "a test that meets an error is to fail")]
+
+mod conformance;
+mod contention;
+mod costs;
+mod crashes;
+mod outages;
+mod processes;
+mod properties;
+mod recovery;
+mod support;
