@@ -1,4 +1,5 @@
 //! `runyard run`: the real program on real repositories.
+#![expect(clippy::unwrap_used, reason = "helpers of tests, in a file that holds nothing else")]
 
 use std::{
     fs,
@@ -224,7 +225,7 @@ fn a_kept_store_counts_the_runs_and_serves_the_next_one() {
     fixture.run(&args).ends_with(0).says("number 1");
     fixture.run(&args).ends_with(0).says("number 2");
     assert_eq!(fs::read_dir(store.join("pods")).unwrap().count(), 0, "no pod is kept");
-    fs::write(&store.with_file_name("file"), "").unwrap();
+    fs::write(store.with_file_name("file"), "").unwrap();
     fixture.run(&["--store", store.with_file_name("file").to_str().unwrap()]).ends_with(2).says("--store");
 }
 

@@ -200,7 +200,8 @@ impl Work<'_> {
                 Err(text.into())
             }
         });
-        Ok((output.boxed(), watched))
+        // A reader may ask once more after the end.
+        Ok((output.fuse().boxed(), watched))
     }
 
     /// Unpacks an archive; returns its size.

@@ -1,4 +1,4 @@
-//! What is there to print? Said by those who follow the runs, shown by [`print`](super::print).
+//! What is there to print? Said by those who follow the runs, shown by [`print`](mod@super::print).
 
 use runyard_executor_core::contract::{RunId, StepRef, TaskName};
 use runyard_runservice_core::{RunDetail, engine::RunEvent};

@@ -3,7 +3,7 @@
 //! One process, with everything below one directory that is removed at the end unless the user keeps it. The parts:
 //! [`definition`] and [`variables`] say what is to be run, [`snapshot`] makes a commit of the working tree, [`engine`]
 //! puts the service and the executor together, [`conduct`] sees the runs to their ends, [`narrate`] tells what happens
-//! in each task, and [`print`] shows it.
+//! in each task, and [`mod@print`] shows it.
 
 mod conduct;
 mod definition;
