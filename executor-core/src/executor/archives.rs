@@ -200,8 +200,7 @@ impl Work<'_> {
                 Err(text.into())
             }
         });
-        // A reader may ask once more after the end.
-        Ok((output.fuse().boxed(), watched))
+        Ok((output.boxed(), watched))
     }
 
     /// Unpacks an archive; returns its size.
