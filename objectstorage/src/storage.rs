@@ -151,7 +151,8 @@ enum BodyInner {
 impl Body {
     /// A body that is produced while it is written.
     pub fn stream(stream: impl futures::Stream<Item = Result<Bytes, BodyError>> + Send + 'static) -> Self {
-        Self(BodyInner::Stream(stream.boxed()))
+        // A storage gathers pieces, and may look twice for more at the end.
+        Self(BodyInner::Stream(stream.fuse().boxed()))
     }
 
     /// The content, where it is in memory already; otherwise the body itself.
