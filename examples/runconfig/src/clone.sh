@@ -70,6 +70,52 @@ fi
 git() {
   command git -c safe.directory='*' -c advice.detachedHead=false "$@"
 }
+
+# A server that is away for a moment is waited for; what it refuses, it would refuse again. In seconds, over all of the
+# script: how long at most, how long so far, and how long next.
+patience=${RUNYARD_CLONE_PATIENCE:-60}
+waited=0
+wait=1
+
+# Whether messages of git, in English, say that the connection was at fault. Refusals come first: git says that the other
+# side hung up after them too.
+is_away() {
+  case $1 in
+  *'returned error: 4'* | *'HTTP 4'* | *'remote error:'* | *'Permission denied'* | *'Authentication failed'* | \
+    *'Host key verification failed'* | *'could not read Username'* | *'not our ref'* | *"couldn't find remote ref"*)
+    return 1
+    ;;
+  *'Failed to connect'* | *"Couldn't connect"* | *'onnection refused'* | *'onnection reset'* | *'onnection closed'* | \
+    *'onnection timed out'* | *'peration timed out'* | *'Timeout was reached'* | *'Empty reply'* | *'Recv failure'* | \
+    *'Send failure'* | *'returned error: 5'* | *'HTTP 5'* | *'transfer closed'* | *'early EOF'* | \
+    *'unexpected disconnect'* | *'Broken pipe'*)
+    return 0
+    ;;
+  esac
+  return 1
+}
+
+# Runs a command of git that talks to a server, again while the server is away.
+patiently() {
+  while :; do
+    if messages=$(LC_ALL=C "$@" 2>&1); then
+      [ -z "$messages" ] || printf '%s\n' "$messages" >&2
+      return 0
+    fi
+    printf '%s\n' "$messages" >&2
+    is_away "$messages" || return 1
+    if [ "$waited" -ge "$patience" ]; then
+      fail "the server cannot be reached, also after $waited s of trying: giving up"
+    fi
+    [ "$wait" -le $((patience - waited)) ] || wait=$((patience - waited))
+    echo "clone: the server cannot be reached; trying again in $wait s" >&2
+    sleep "$wait"
+    waited=$((waited + wait))
+    wait=$((wait * 2))
+    [ "$wait" -le 10 ] || wait=10
+  done
+}
+
 if git config --get remote.origin.url >/dev/null; then
   git remote set-url origin "$url"
 else
@@ -88,7 +134,7 @@ if [ -n "$clone_depth" ]; then
 else
   set --
   echo "fetching $url"
-  git fetch --quiet origin "$all_heads" "$all_tags"
+  patiently git fetch --quiet origin "$all_heads" "$all_tags"
 fi
 
 # By reference first, which every server allows; then, where the commit is not in there any more, by its hash.
@@ -101,7 +147,7 @@ if [ -n "$ref" ]; then
   *) spec=$ref ;;
   esac
   echo "fetching $ref"
-  if git fetch --quiet "$@" origin "$spec"; then
+  if patiently git fetch --quiet "$@" origin "$spec"; then
     target=$(git rev-parse 'FETCH_HEAD^{commit}')
   elif [ -z "$commit" ]; then
     fail "the reference $ref cannot be fetched"
@@ -110,19 +156,19 @@ fi
 if [ -n "$commit" ]; then
   if ! has_commit; then
     echo "fetching the commit $commit"
-    git fetch --quiet "$@" origin "$commit" || true
+    patiently git fetch --quiet "$@" origin "$commit" || true
   fi
   if ! has_commit && [ -n "$clone_depth" ]; then
     # A server that gives out references only; the commit may be deeper in their history than the depth.
     echo "fetching the whole history, because the server does not give out single commits"
-    if [ -n "$target" ]; then git fetch --quiet --unshallow origin "$spec" || true; fi
-    has_commit || git fetch --quiet origin "$all_heads" "$all_tags" || true
+    if [ -n "$target" ]; then patiently git fetch --quiet --unshallow origin "$spec" || true; fi
+    has_commit || patiently git fetch --quiet origin "$all_heads" "$all_tags" || true
   fi
   has_commit || fail "the commit $commit is not in $url any more"
   target=$commit
 fi
 if [ -z "$target" ]; then
-  git fetch --quiet "$@" origin HEAD
+  patiently git fetch --quiet "$@" origin HEAD
   target=$(git rev-parse 'FETCH_HEAD^{commit}')
 fi
 
@@ -130,6 +176,6 @@ fi
 git checkout --quiet --force --detach "$target"
 if [ -n "$clone_submodules" ]; then
   git submodule --quiet sync --recursive
-  git submodule --quiet update --init --recursive --force "$@"
+  patiently git submodule --quiet update --init --recursive --force "$@"
 fi
 git --no-pager log --max-count=1 --format='checked out %H: %s'

@@ -96,6 +96,10 @@ impl World {
     }
 
     fn run(&self, options: CloneOptions, environment: &[(&str, &str)]) -> Output {
+        self.command(options, environment).output().expect("the shell starts")
+    }
+
+    fn command(&self, options: CloneOptions, environment: &[(&str, &str)]) -> Command {
         let step = clone_step("clone".into(), &options);
         let script = self.dir.path().join("script");
         fs::write(&script, step.command).expect("writes");
@@ -105,7 +109,7 @@ impl World {
         command.args(words).arg(&script).current_dir(self.work());
         command.env("HOME", self.dir.path().join("home")).env("RUNYARD_REPOSITORY_URL", self.origin());
         command.envs(environment.iter().copied());
-        command.output().expect("the shell starts")
+        command
     }
 
     /// Clones, and returns what is checked out.
@@ -318,10 +322,30 @@ struct HttpServer {
     thread: Option<JoinHandle<()>>,
 }
 
+/// How a server fails to answer.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// With this status.
+    Status(&'static str),
+    /// It takes the request, and hangs up.
+    HangsUp,
+    /// Half of the answer comes.
+    Half,
+}
+
 impl HttpServer {
     fn new(root: PathBuf) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+        Self::with_faults(root, Vec::new())
+    }
+
+    /// Answers the first requests wrongly.
+    fn with_faults(root: PathBuf, faults: Vec<Fault>) -> Self {
+        Self::at(TcpListener::bind("127.0.0.1:0").expect("binds"), root, faults)
+    }
+
+    fn at(listener: TcpListener, root: PathBuf, faults: Vec<Fault>) -> Self {
         let address = listener.local_addr().expect("is bound");
+        let mut faults = faults.into_iter();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
@@ -329,7 +353,7 @@ impl HttpServer {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                answer(&root, stream.expect("accepts"));
+                answer(&root, stream.expect("accepts"), faults.next());
             }
         });
         Self { address, stop, thread: Some(thread) }
@@ -347,7 +371,7 @@ impl Drop for HttpServer {
 }
 
 /// Hands one request to git's own program for that, by the rules of CGI.
-fn answer(root: &Path, mut stream: TcpStream) {
+fn answer(root: &Path, mut stream: TcpStream, fault: Option<Fault>) {
     let mut reader = BufReader::new(stream.try_clone().expect("clones"));
     let mut line = String::new();
     reader.read_line(&mut line).expect("reads");
@@ -377,8 +401,25 @@ fn answer(root: &Path, mut stream: TcpStream) {
     child.stdin.take().expect("it is piped").write_all(&body).expect("writes");
     let output = child.wait_with_output().expect("ends").stdout;
     let status = if output.starts_with(b"Status: ") { "404 Not Found" } else { "200 OK" };
-    write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\n").expect("writes");
-    stream.write_all(&output).expect("writes");
+    match fault {
+        None => {
+            write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\n").expect("writes");
+            stream.write_all(&output).expect("writes");
+        }
+        Some(Fault::Status(status)) => {
+            let head = "Connection: close\r\nContent-Length: 0\r\nWWW-Authenticate: Basic realm=\"a\"";
+            write!(stream, "HTTP/1.1 {status}\r\n{head}\r\n\r\n").expect("writes");
+        }
+        Some(Fault::HangsUp) => {}
+        Some(Fault::Half) => {
+            let body = output.windows(4).position(|four| four == b"\r\n\r\n").expect("a head") + 4;
+            let (head, body) = output.split_at(body);
+            write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n").expect("writes");
+            stream.write_all(head).expect("writes");
+            write!(stream, "{:x}\r\n", body.len()).expect("writes");
+            stream.write_all(&body[..body.len() / 2]).expect("writes");
+        }
+    }
 }
 
 #[test]
@@ -401,4 +442,69 @@ fn http_serves_as_well() {
     let missing = format!("http://{}/none/.git", server.address);
     let output = world.run(depth(1), &[("RUNYARD_REPOSITORY_URL", &missing), MAIN]);
     assert_eq!(output.status.code(), Some(1));
+}
+
+const TRIES_AGAIN: &str = "clone: the server cannot be reached; trying again in 1 s\n";
+
+#[test]
+fn a_server_that_is_away_for_a_moment_is_waited_for() {
+    let world = World::new();
+    let free = TcpListener::bind("127.0.0.1:0").expect("binds").local_addr().expect("is bound");
+    let url = format!("http://{free}/origin/.git");
+    let mut command = world.command(depth(1), &[("RUNYARD_REPOSITORY_URL", url.as_str()), MAIN, at(&world.third)]);
+    let mut cloning = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("the shell starts");
+    let mut lines = BufReader::new(cloning.stderr.take().expect("it is piped")).lines();
+    let refused = lines.next().expect("a line").expect("text");
+    assert!(refused.contains("refused") || refused.contains("connect"), "{refused}");
+    let says_so = lines.any(|line| format!("{}\n", line.expect("text")) == TRIES_AGAIN);
+    assert!(says_so);
+    let listener = TcpListener::bind(free).expect("the port is still free");
+    let _server = HttpServer::at(listener, world.dir.path().to_owned(), Vec::new());
+    lines.for_each(drop);
+    assert!(cloning.wait().expect("it ends").success());
+    assert_eq!(world.content(), "third");
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_asked_for_again() {
+    for fault in
+        [Fault::Status("503 Service Unavailable"), Fault::Status("502 Bad Gateway"), Fault::HangsUp, Fault::Half]
+    {
+        let world = World::new();
+        let server = HttpServer::with_faults(world.dir.path().to_owned(), vec![fault]);
+        let url = format!("http://{}/origin/.git", server.address);
+        let output = world.run(depth(1), &[("RUNYARD_REPOSITORY_URL", &url), MAIN, at(&world.third)]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && said.ends_with(TRIES_AGAIN), "{fault:?}: {said}");
+        assert_eq!(world.content(), "third");
+    }
+}
+
+#[test]
+fn a_refusal_is_final() {
+    let forbidden = [Fault::Status("401 Unauthorized"), Fault::Status("403 Forbidden"), Fault::Status("404 Not Found")];
+    for fault in forbidden {
+        let world = World::new();
+        let server = HttpServer::with_faults(world.dir.path().to_owned(), vec![fault; 10]);
+        let url = format!("http://{}/origin/.git", server.address);
+        let output = world.run(depth(1), &[("RUNYARD_REPOSITORY_URL", &url), MAIN]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && !said.contains("again"), "{fault:?}: {said}");
+    }
+    // Nor is a reference waited for that is not there.
+    let world = World::new();
+    let server = HttpServer::new(world.dir.path().to_owned());
+    let url = format!("http://{}/origin/.git", server.address);
+    let said = world.fail(&[("RUNYARD_REPOSITORY_URL", &url), ("RUNYARD_GIT_REF", "refs/heads/none")]);
+    assert!(said.ends_with("the reference refs/heads/none cannot be fetched\n") && !said.contains("again"), "{said}");
+}
+
+#[test]
+fn a_server_that_stays_away_is_given_up() {
+    let world = World::new();
+    let free = TcpListener::bind("127.0.0.1:0").expect("binds").local_addr().expect("is bound");
+    let url = format!("http://{free}/origin/.git");
+    let said = world.fail(&[("RUNYARD_REPOSITORY_URL", &url), ("RUNYARD_CLONE_PATIENCE", "1"), MAIN]);
+    assert_eq!(said.matches(TRIES_AGAIN).count(), 1, "{said}");
+    assert!(said.ends_with("clone: the server cannot be reached, also after 1 s of trying: giving up\n"), "{said}");
 }

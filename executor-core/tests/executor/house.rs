@@ -23,6 +23,8 @@ pub(crate) struct House {
     pub(crate) service: Arc<FakeRunService>,
     pub(crate) settings: Settings,
     pub(crate) task_limit: u32,
+    /// The program that supervises steps, with its first arguments.
+    pub(crate) toolbox: Vec<PathBuf>,
     running: Option<Running>,
 }
 
@@ -40,13 +42,20 @@ impl House {
 
     pub(crate) async fn start_with(settings: Settings, task_limit: u32) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut house = Self { dir, service: FakeRunService::new(), settings, task_limit, running: None };
+        let mut house = Self {
+            dir,
+            service: FakeRunService::new(),
+            settings,
+            task_limit,
+            toolbox: vec![toolbox::path().to_owned()],
+            running: None,
+        };
         house.open().await;
         house
     }
 
     pub(crate) fn driver(&self) -> ProcessDriver {
-        let driver = ProcessDriver::builder().toolbox([toolbox::path()]);
+        let driver = ProcessDriver::builder().toolbox(&self.toolbox);
         driver.open(self.dir.path().join("pods")).expect("the driver opens")
     }
 

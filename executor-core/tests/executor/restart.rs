@@ -32,6 +32,48 @@ async fn a_running_step_goes_on_and_its_log_has_every_byte_once() {
 }
 
 #[tokio::test]
+async fn a_step_whose_supervisor_had_not_begun_is_started_once_by_the_next_executor() {
+    let mut house = House::start().await;
+    assert!(house.shut_down().await.is_ok());
+    let at = |name: &str| house.dir.path().join(name);
+    let (script, held, gate, ended) = (at("held-toolbox"), at("held"), at("gate"), at("ended"));
+    let [held_text, gate_text, ended_text] = [&held, &gate, &ended].map(|path| path.display());
+    let text = format!(
+        "touch {held_text}; while ! test -e {gate_text}; do sleep 0.02; done; \"$@\"; echo $? >{ended_text}.new; \
+         mv {ended_text}.new {ended_text}\n"
+    );
+    std::fs::write(&script, text).unwrap();
+    let toolbox =
+        std::mem::replace(&mut house.toolbox, vec!["/bin/sh".into(), script, crate::toolbox::path().to_owned()]);
+    house.open().await;
+    house.service.assign(task(
+        "t",
+        [run("echo started >> ../started"), run("while ! test -e ../go; do sleep 0.02; done; wc -l < ../started")],
+    ));
+    within(exists(&held)).await;
+    house.crash().await;
+    // The executor of before started a supervisor that has not yet looked at its step.
+    house.toolbox = toolbox;
+    house.open().await;
+    let pod = house.pod_dir();
+    within(exists(&pod.join("steps/1/pid"))).await;
+    std::fs::write(&gate, "").unwrap();
+    within(exists(&ended)).await;
+    assert_ne!(std::fs::read_to_string(&ended).unwrap().trim(), "0", "the late supervisor has nothing to do");
+    std::fs::write(pod.join("home/go"), "").unwrap();
+    let report = house.report(&id("t")).await;
+    assert_eq!(report.state, AttemptState::Success);
+    assert_eq!(house.log(&id("t"), 1).trim(), "1");
+    house.assert_clean().await;
+}
+
+async fn exists(path: &std::path::Path) {
+    while !path.exists() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn a_step_that_ends_while_nobody_looks_is_finished_by_the_next_executor() {
     let mut house = House::start().await;
     house

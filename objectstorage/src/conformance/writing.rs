@@ -28,7 +28,8 @@ fn exact(size: u64) -> PutOptions {
 
 fn pieces(pieces: &[&'static str]) -> Body {
     let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece.as_bytes()))).collect();
-    Body::stream(stream::iter(pieces))
+    // A stream that panics if it is polled after its end, as many do.
+    Body::stream(stream::unfold(pieces.into_iter(), |mut left| async { left.next().map(|piece| (piece, left)) }))
 }
 
 fn chunked(content: &Bytes, size: usize) -> Body {

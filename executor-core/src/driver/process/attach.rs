@@ -1,6 +1,6 @@
 //! How is the output of a step read: from its supervisor while that serves, from its files afterwards?
 
-use std::{io, time::Duration};
+use std::{fs, io, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -31,12 +31,26 @@ pub(super) async fn attach(pod: &ProcessPod, step: u32, offset: u64) -> Result<B
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(DriverError::NotStarted { step }),
         Err(error) => return Err(DriverError::failed(format!("opening step {step}"), error)),
     };
+    match is_withdrawn(&dir) {
+        Ok(false) => {}
+        Ok(true) => return Err(DriverError::NotStarted { step }),
+        Err(error) => return Err(DriverError::failed(format!("looking at step {step}"), error)),
+    }
     // A touch well before the supervisor misses it.
     let mut touches = tokio::time::interval((pod.lost_after() / 5).max(Duration::from_millis(1)));
     touches.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut attachment = ProcessAttachment { pod: pod.clone(), dir, offset, state: State::Detached, touches };
     attachment.open().await.map_err(failed)?;
     Ok(Box::new(attachment))
+}
+
+/// Whether an executor was killed before it had started the supervisor. Such a step is made as if it had never been.
+fn is_withdrawn(dir: &StepDir) -> io::Result<bool> {
+    if dir.pids()?.is_some() || !dir.withdraw()? {
+        return Ok(false);
+    }
+    fs::remove_dir_all(dir.path())?;
+    Ok(true)
 }
 
 fn failed(error: io::Error) -> DriverError {

@@ -16,7 +16,9 @@ use super::command::{self, NotStarted, Started};
 use super::connection::Connection;
 use super::filter::OutputFilter;
 use super::lifecycle::{Action, CommandEnd, Lifecycle};
-use super::spec::{EXIT_FILE, ExitReason, ExitStatus, PID_FILE, PidFile, SPEC_FILE, SURVIVORS_FILE, SuperviseSpec};
+use super::spec::{
+    CLAIMED_FILE, EXIT_FILE, ExitReason, ExitStatus, PID_FILE, PidFile, SPEC_FILE, SURVIVORS_FILE, SuperviseSpec,
+};
 use super::spool::Spool;
 use super::tree::{Reaped, Tree};
 use super::{files, processes, signals, socket};
@@ -32,11 +34,12 @@ const TERMINAL_BUFFER: u64 = 128 << 10;
 
 /// Runs the step in `dir` to its end. See the crate's `supervise` for what it promises.
 pub(crate) fn run(dir: &Path) -> io::Result<()> {
+    claim(dir)?;
     // Fails if the executor made it the leader of a process group: then no Ctrl-C reaches it either.
     let _ = setsid();
     set_child_subreaper(Some(getpid()))?;
-    let spec = files::read_json::<SuperviseSpec>(dir, SPEC_FILE).and_then(|spec| {
-        spec.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{SPEC_FILE} was not found")))
+    let spec = files::read_json::<SuperviseSpec>(dir, CLAIMED_FILE).and_then(|spec| {
+        spec.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{CLAIMED_FILE} was not found")))
     });
     let spool = Spool::create(dir, spec.as_ref().map_or(0, |spec| spec.output_max))?;
     let listener = socket::listen(dir)?;
@@ -52,6 +55,14 @@ pub(crate) fn run(dir: &Path) -> io::Result<()> {
         let _ = signals::kill_tree();
     }
     supervised
+}
+
+/// Makes the step this supervisor's own: of several claims and `StepDir::withdraw`s exactly one succeeds.
+fn claim(dir: &Path) -> io::Result<()> {
+    fs::rename(dir.join(SPEC_FILE), dir.join(CLAIMED_FILE)).map_err(|error| {
+        let message = format!("{SPEC_FILE} is not there to be claimed: the step was withdrawn or already started");
+        io::Error::new(error.kind(), format!("{message} ({error})"))
+    })
 }
 
 fn record_pids(dir: &Path, started: Option<&Started>) -> io::Result<()> {
@@ -150,7 +161,7 @@ impl<'a> Supervisor<'a> {
 
     fn run(mut self) -> io::Result<()> {
         announce()?;
-        let _ = fs::remove_file(self.dir.join(SPEC_FILE));
+        let _ = fs::remove_file(self.dir.join(CLAIMED_FILE));
         self.serve()?;
         self.leave()
     }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! STEP_DIR/            0700, made by the driver
-//!   spec.json          `SuperviseSpec`, 0600, made by the driver; removed once read
+//!   spec.json          `SuperviseSpec`, 0600, made by the driver
+//!   spec.claimed.json  the same once a supervisor has made the step its own; removed after the pid file is there
 //!   pid                `PidFile`
 //!   ctl.sock           the socket of `protocol`
 //!   spool/<offset>     segments of the output that are not acknowledged
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 /// The name of the file with the [`SuperviseSpec`].
 pub const SPEC_FILE: &str = "spec.json";
+pub(crate) const CLAIMED_FILE: &str = "spec.claimed.json";
 pub(crate) const PID_FILE: &str = "pid";
 pub(crate) const SURVIVORS_FILE: &str = "survivors.json";
 pub(crate) const EXIT_FILE: &str = "exit.json";

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::kill::kill_until_gone;
 use super::processes::{self, Process};
 use super::socket::{self, SocketPath};
-use super::spec::{EXIT_FILE, PID_FILE, SURVIVORS_FILE};
+use super::spec::{CLAIMED_FILE, EXIT_FILE, PID_FILE, SPEC_FILE, SURVIVORS_FILE};
 use super::spool::SpoolChunks;
 use super::{ExitStatus, PidFile, ProcessId, files};
 
@@ -83,6 +83,23 @@ impl StepDir {
     /// If the file cannot be read.
     pub fn survivors(&self) -> io::Result<Vec<ProcessId>> {
         Ok(files::read_json(&self.path, SURVIVORS_FILE)?.unwrap_or_default())
+    }
+
+    /// Takes the step back if no supervisor has begun with it, and says whether that is so: then none ever will.
+    ///
+    /// An executor that was killed between preparing a step and starting its supervisor leaves such a step.
+    ///
+    /// # Errors
+    /// If the directory cannot be read or written.
+    pub fn withdraw(&self) -> io::Result<bool> {
+        match std::fs::remove_file(self.path.join(SPEC_FILE)) {
+            Ok(()) => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        // Either the executor was killed before it had written the specification, or a supervisor has claimed it. That
+        // one writes its pids before it removes the claimed file, so they are looked for last.
+        Ok(!self.path.join(CLAIMED_FILE).try_exists()? && self.pids()?.is_none())
     }
 
     /// Whether the supervisor is a living process. After the end of a step it may live on, without a socket, to take

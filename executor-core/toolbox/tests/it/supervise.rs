@@ -1,11 +1,11 @@
 //! Steps under real supervisors.
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use runyard_toolbox::protocol::{ClientFrame, ServerFrame};
-use runyard_toolbox::{ExitReason, ExitStatus, StepCommand, SuperviseSpec, kill_marked};
+use runyard_toolbox::{ExitReason, ExitStatus, StepCommand, StepDir, SuperviseSpec, kill_marked};
 
-use crate::support::{Gate, Step, is_running, pids, script};
+use crate::support::{Gate, Step, TOOLBOX, is_running, pids, script};
 
 fn exited(code: i32, output: &[u8]) -> ExitStatus {
     ExitStatus { code, signal: None, reason: ExitReason::Exited, message: None, output_end: output.len() as u64 }
@@ -327,5 +327,28 @@ fn a_path_longer_than_a_socket_address_is_no_obstacle() {
 fn the_specification_with_its_secrets_is_removed() {
     let step = Step::start(&script("exec sleep 1000"));
     step.connect().output_end();
-    assert!(!step.dir.path().join(runyard_toolbox::SPEC_FILE).exists());
+    let names = std::fs::read_dir(step.dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = names.filter(|name| name.to_string_lossy().contains("spec")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_step_that_was_withdrawn_is_never_started_and_one_that_was_started_cannot_be_withdrawn() {
+    let root = tempfile::tempdir().unwrap();
+    let spec = script(&format!("touch {}/started", root.path().display()));
+    std::fs::write(root.path().join(runyard_toolbox::SPEC_FILE), serde_json::to_vec(&spec).unwrap()).unwrap();
+    let dir = StepDir::open(root.path()).unwrap();
+    assert!(dir.withdraw().unwrap());
+    assert!(dir.withdraw().unwrap(), "nothing has begun with it since");
+    let output = Command::new(TOOLBOX).arg("supervise").arg(root.path()).output().unwrap();
+    assert!(!output.status.success());
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("withdrawn or already started"), "{message}");
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+
+    let running = Step::start(&script("exec sleep 1000"));
+    assert!(!running.dir.withdraw().unwrap());
+    let mut ended = Step::start(&script("true"));
+    ended.left();
+    assert!(!ended.dir.withdraw().unwrap());
 }

@@ -1,0 +1,7 @@
+//! The server as a program of its own, from the outside.
+
+mod kill;
+mod push;
+mod refusals;
+mod supervisor;
+mod support;
