@@ -1,0 +1,8 @@
+//! The configuration language from the outside. One test binary, because linking costs more than testing.
+
+mod clone;
+mod compile;
+mod definitions;
+mod diagnostics;
+mod spellings;
+mod when;

@@ -1,0 +1,4 @@
+//! Storages from the outside. One test binary, because linking costs more than testing.
+
+mod conformance;
+mod listing;
