@@ -4,20 +4,20 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use runyard_datamanager::MemoryDataManager;
+use runyard_datamanager::{MemoryDataManager, WalDataManager};
 use runyard_executor_core::contract::{
     AttemptState, CachePut, ClientError, Command, ExecutorId, ExecutorStatus, Failure, FailureClass, Fence, HeldTask,
     LogEnd, Registration, RestoreWorkspaceStep, RunServiceClient, RunStep, SaveToWorkspaceStep, Step, StepRef,
     StepReport, StepStatus, Steps, TaskName, TaskReport, TaskSpec, Value,
 };
-use runyard_objectstorage::MemoryStorage;
+use runyard_objectstorage::{FaultyStorage, MemoryStorage, Verdict};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use super::{LogRequest, NewRun, RunFilter, RunService};
 use crate::{
     ErrorKind, IdSource,
     model::{ConcurrencyPolicy, Condition, GroupPath, RunConfig, RunPhase, RunResult, TaskConfig, TaskStatus},
-    scheduler::WaitingReason,
+    scheduler::{DefaultScheduler, ExecutorView, Placement, Plan, RunView, Scheduler, WaitingReason, WaitingTask},
 };
 
 /// A service on memory with its workers running.
@@ -521,4 +521,50 @@ async fn the_number_of_the_run_reaches_the_variables_that_ask_for_it() {
     yard.create(RunConfig { number_variables: vec!["RUN_COUNTER".into()], ..config(&["a"]) }).await;
     let spec = hand.assigned().await;
     assert_eq!(spec.static_environment.get("RUN_COUNTER"), Some(&Value::from("1")));
+}
+
+/// Breaks the storage just before the first placement is committed, for a minute.
+#[derive(Debug)]
+struct Outage {
+    broken_until: Arc<std::sync::Mutex<Option<tokio::time::Instant>>>,
+}
+
+impl Scheduler for Outage {
+    fn plan(&self, run: &RunView<'_>) -> Plan {
+        DefaultScheduler::default().plan(run)
+    }
+
+    fn place(&self, task: &WaitingTask, executors: &[ExecutorView]) -> Placement {
+        let placement = DefaultScheduler::default().place(task, executors);
+        let mut broken_until = self.broken_until.lock().expect("not poisoned");
+        if matches!(placement, Placement::To(_)) && broken_until.is_none() {
+            *broken_until = Some(tokio::time::Instant::now() + Duration::from_secs(60));
+        }
+        placement
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_the_storage_delays_a_placement_and_ends_nothing() {
+    let broken_until: Arc<std::sync::Mutex<Option<tokio::time::Instant>>> = Arc::default();
+    let storage = FaultyStorage::new(MemoryStorage::new());
+    let until = Arc::clone(&broken_until);
+    storage.plan(move |_| match *until.lock().expect("not poisoned") {
+        Some(until) if tokio::time::Instant::now() < until => Verdict::FailBefore,
+        _ => Verdict::Pass,
+    });
+    let storage = Arc::new(storage);
+    let data = WalDataManager::builder(storage.clone()).open().await.expect("opened");
+    let runs = RunService::builder(data, storage).scheduler(Outage { broken_until }).build();
+    let running = runs.clone();
+    let _workers = AbortOnDropHandle::new(tokio::spawn(async move {
+        running.run(CancellationToken::new()).await.expect("an outage does not end the workers");
+    }));
+    let mut hand = Hand::register(runs.client(), 1, &[]).await;
+    let run = runs.create(config(&["a"]).into()).await.expect("created");
+    let wait = tokio::time::timeout(Duration::from_secs(300), hand.registration.commands.next());
+    let command = wait.await.expect("told after the outage").expect("connected").expect("readable");
+    let Command::Assign { task } = command else { panic!("expected an assignment, was told {command:?}") };
+    hand.succeed(&task).await;
+    assert_eq!(runs.get(&run.id).await.expect("exists").run.result, RunResult::Success);
 }

@@ -1,7 +1,9 @@
 //! Who is to be told of a change? Executors of their assignments, followers of the end of a log.
 
+use std::sync::Mutex;
+
 use futures::TryStreamExt;
-use runyard_datamanager::Change;
+use runyard_datamanager::{Change, Position};
 use runyard_executor_core::contract::TaskId;
 
 use crate::{
@@ -10,12 +12,16 @@ use crate::{
     service::Core,
 };
 
-pub(super) async fn run(core: &Core) -> Result<()> {
-    let mut changes = core.data.follow(core.data.snapshot().position());
+/// Goes on after the last transaction that was dispatched, and notes there how far it came.
+pub(super) async fn run(core: &Core, dispatched: &Mutex<Position>) -> Result<()> {
+    let locked = || dispatched.lock().expect("the lock is never poisoned: no panic while held");
+    let after = *locked();
+    let mut changes = core.data.follow(after);
     while let Some(committed) = changes.try_next().await? {
         for change in &committed.changes {
             dispatch(core, change).await?;
         }
+        *locked() = committed.position;
     }
     Ok(())
 }
