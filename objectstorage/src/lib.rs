@@ -28,6 +28,7 @@
 //! | storage | where | for |
 //! |---|---|---|
 //! | [`PosixStorage`] | a directory, as plain files | a service on one machine |
+//! | [`PosixFlatStorage`] | a directory, under escaped names | the same, where every key must work |
 //! | [`MemoryStorage`] | memory | tests |
 //!
 //! | decorator | what it adds |
@@ -48,6 +49,7 @@ mod key;
 mod memory;
 mod meter;
 mod posix;
+mod posixflat;
 mod storage;
 
 #[cfg(feature = "test-util")]
@@ -62,6 +64,7 @@ pub use ext::ObjectStorageExt;
 pub use key::{InvalidKey, KEY_BYTES_MAX, ObjectKey};
 pub use memory::MemoryStorage;
 pub use posix::PosixStorage;
+pub use posixflat::PosixFlatStorage;
 pub use storage::{
     Body, BodyError, Durability, GetObject, GetRange, ListDepth, ListEntry, ListRequest, ObjectMeta, ObjectStorage,
     PutMode, PutOptions, PutSize,

@@ -5,7 +5,8 @@
 use std::sync::{Arc, Mutex};
 
 use runyard_objectstorage::{
-    KEY_BYTES_MAX, MemoryStorage, MetricsStorage, ObjectStorage, PosixStorage, PrefixStorage, conformance,
+    KEY_BYTES_MAX, MemoryStorage, MetricsStorage, ObjectStorage, PosixFlatStorage, PosixStorage, PrefixStorage,
+    conformance,
 };
 use tempfile::TempDir;
 
@@ -20,7 +21,13 @@ impl Directories {
 
     /// On a second kind of filesystem, in memory, where there is one.
     async fn open_in_memory(&self) -> PosixStorage {
-        self.open_in(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()).await
+        self.open_in(in_memory()).await
+    }
+
+    async fn open_flat(&self, directory: TempDir) -> PosixFlatStorage {
+        let storage = PosixFlatStorage::open(directory.path()).await.unwrap();
+        self.0.lock().unwrap().push(directory);
+        storage
     }
 
     async fn open_in(&self, directory: TempDir) -> PosixStorage {
@@ -28,6 +35,10 @@ impl Directories {
         self.0.lock().unwrap().push(directory);
         storage
     }
+}
+
+fn in_memory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// Short races, because every round waits for the disk.
@@ -70,6 +81,27 @@ async fn posix_below_a_prefix_conforms() {
     let directories = Directories::default();
     let make = async || {
         let part = PrefixStorage::new(directories.open_in_memory().await, "p");
+        Arc::new(part.unwrap()) as Arc<dyn ObjectStorage>
+    };
+    conformance::run_with(make, below_prefix()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn posixflat_conforms() {
+    let directories = Directories::default();
+    let make = async || Arc::new(directories.open_flat(tempfile::tempdir().unwrap()).await) as Arc<dyn ObjectStorage>;
+    // The races are those of the other storage in a directory.
+    let mut settings = on_disk();
+    settings.race_rounds = 5;
+    settings.listed_objects = 300;
+    conformance::run_with(make, settings).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn posixflat_below_a_prefix_conforms() {
+    let directories = Directories::default();
+    let make = async || {
+        let part = PrefixStorage::new(directories.open_flat(in_memory()).await, "p");
         Arc::new(part.unwrap()) as Arc<dyn ObjectStorage>
     };
     conformance::run_with(make, below_prefix()).await;
