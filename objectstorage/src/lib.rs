@@ -35,6 +35,7 @@
 //! |---|---|
 //! | [`PrefixStorage`] | the part of a storage below a prefix, as a storage of its own |
 //! | [`MetricsStorage`] | counts of calls and bytes |
+//! | [`RetryStorage`] | further attempts where they are harmless, with growing delays |
 //! | `FaultyStorage` (feature `test-util`) | failures by plan: before an effect, after it, late, a crash |
 //!
 //! A storage of one's own implements [`ObjectStorage`] and proves itself with one call to the suite in `conformance`
@@ -58,6 +59,7 @@ pub use decorator::{
     CallKind,
     metrics::{Metrics, MetricsStorage},
     prefix::PrefixStorage,
+    retry::{RetrySettings, RetryStorage},
 };
 pub use error::{Error, Result};
 pub use ext::ObjectStorageExt;

@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use runyard_objectstorage::{
-    KEY_BYTES_MAX, MemoryStorage, MetricsStorage, ObjectStorage, PosixFlatStorage, PosixStorage, PrefixStorage,
-    conformance,
+    CallKind, FaultyStorage, KEY_BYTES_MAX, MemoryStorage, MetricsStorage, ObjectStorage, PosixFlatStorage,
+    PosixStorage, PrefixStorage, RetrySettings, RetryStorage, Verdict, conformance,
 };
 use tempfile::TempDir;
 
@@ -67,6 +70,24 @@ async fn memory_below_a_prefix_conforms() {
         Arc::new(part.unwrap()) as Arc<dyn ObjectStorage>
     };
     conformance::run_with(make, below_prefix()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_now_and_then_conforms_with_retries() {
+    let mut retries = RetrySettings::default();
+    (retries.attempts_max, retries.delay_first) = (20, Duration::from_micros(1));
+    let make = async || {
+        let faulty = FaultyStorage::new(MemoryStorage::new());
+        faulty.plan(|call| match call.kind {
+            // A create without a reply is not repeated.
+            CallKind::Put => Verdict::Pass,
+            CallKind::List if call.number % 3 == 1 => Verdict::FailAfter,
+            _ if call.number % 3 == 0 => Verdict::FailBefore,
+            _ => Verdict::Pass,
+        });
+        Arc::new(RetryStorage::new(faulty, retries)) as Arc<dyn ObjectStorage>
+    };
+    conformance::run_with(make, on_disk()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
