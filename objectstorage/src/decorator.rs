@@ -6,6 +6,8 @@
 pub(crate) mod faulty;
 pub(crate) mod metrics;
 pub(crate) mod prefix;
+mod random;
+pub(crate) mod retry;
 
 /// Which call of [`ObjectStorage`](crate::ObjectStorage).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -82,7 +82,7 @@ pub enum Error {
         /// What contradicts what.
         reason: String,
     },
-    /// The storage has no room left.
+    /// The storage has no room left; nothing was written.
     #[error("no space left in the storage while {doing} `{name}`")]
     Full {
         /// What was being done, as a participle ("writing").

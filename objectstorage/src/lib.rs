@@ -28,12 +28,14 @@
 //! | storage | where | for |
 //! |---|---|---|
 //! | [`PosixStorage`] | a directory, as plain files | a service on one machine |
+//! | [`PosixFlatStorage`] | a directory, under escaped names | the same, where every key must work |
 //! | [`MemoryStorage`] | memory | tests |
 //!
 //! | decorator | what it adds |
 //! |---|---|
 //! | [`PrefixStorage`] | the part of a storage below a prefix, as a storage of its own |
 //! | [`MetricsStorage`] | counts of calls and bytes |
+//! | [`RetryStorage`] | further attempts where they are harmless, with growing delays |
 //! | `FaultyStorage` (feature `test-util`) | failures by plan: before an effect, after it, late, a crash |
 //!
 //! A storage of one's own implements [`ObjectStorage`] and proves itself with one call to the suite in `conformance`
@@ -48,6 +50,7 @@ mod key;
 mod memory;
 mod meter;
 mod posix;
+mod posixflat;
 mod storage;
 
 #[cfg(feature = "test-util")]
@@ -56,12 +59,14 @@ pub use decorator::{
     CallKind,
     metrics::{Metrics, MetricsStorage},
     prefix::PrefixStorage,
+    retry::{RetrySettings, RetryStorage},
 };
 pub use error::{Error, Result};
 pub use ext::ObjectStorageExt;
 pub use key::{InvalidKey, KEY_BYTES_MAX, ObjectKey};
 pub use memory::MemoryStorage;
 pub use posix::PosixStorage;
+pub use posixflat::PosixFlatStorage;
 pub use storage::{
     Body, BodyError, Durability, GetObject, GetRange, ListDepth, ListEntry, ListRequest, ObjectMeta, ObjectStorage,
     PutMode, PutOptions, PutSize,

@@ -3,6 +3,7 @@
 //! | file | question |
 //! |---|---|
 //! | `open.rs` | is this directory fit to be a storage? |
+//! | `layout.rs` | which path belongs to which key? |
 //! | `place.rs` | where does the object of a key lie, and what does an error there mean? |
 //! | `root.rs` | how is a path reached without leaving the root? |
 //! | `staging.rs` | where is an object until it is whole, and who removes it if it never is? |
@@ -10,7 +11,7 @@
 //! | `put.rs`, `get.rs`, `delete.rs` | how is an object written, read, removed? |
 //! | `list.rs`, `walk.rs` | how are keys listed in order, without walking what was not asked for? |
 //!
-//! All of it is synchronous code on file descriptors; this file brings it onto tokio's blocking threads.
+//! [`posixflat`](super::posixflat) is the same with another layout. All of it is synchronous code on file descriptors; this file brings it onto tokio's blocking threads.
 
 use std::{
     fmt, panic,
@@ -28,9 +29,10 @@ use crate::{
 
 mod delete;
 mod get;
+pub(crate) mod layout;
 mod list;
 mod open;
-mod place;
+pub(crate) mod place;
 mod put;
 mod root;
 mod staging;
@@ -39,6 +41,7 @@ mod sync;
 mod tests;
 mod walk;
 
+use layout::{Layout, Tree};
 use place::Place;
 
 /// A storage in a directory: the key `a/b` is the file `<root>/a/b`.
@@ -86,6 +89,7 @@ pub struct PosixStorage {
 /// The open directory, shared by the calls under way.
 struct Store {
     path: PathBuf,
+    layout: &'static dyn Layout,
     root: root::Root,
     staging: Arc<staging::Staging>,
     syncs: sync::Syncs,
@@ -102,9 +106,19 @@ impl PosixStorage {
     /// [`Error::Unusable`] if `root` is not a directory that this process may read and write, or if its filesystem
     /// lacks file locks or cannot sync a directory. The message says which, and what to do.
     pub async fn open(root: impl AsRef<Path>) -> Result<Self> {
-        let path = root.as_ref().to_owned();
-        let store = blocking("opening", path.display().to_string(), move || open::open(path)).await?;
+        Self::open_with(root.as_ref(), &Tree).await
+    }
+
+    /// The same with another layout.
+    pub(crate) async fn open_with(root: &Path, layout: &'static dyn Layout) -> Result<Self> {
+        let path = root.to_owned();
+        let store = blocking("opening", path.display().to_string(), move || open::open(path, layout)).await?;
         Ok(Self { store: Arc::new(store) })
+    }
+
+    /// The directory that it is in.
+    pub(crate) fn path(&self) -> &Path {
+        &self.store.path
     }
 
     async fn run<T: Send + 'static>(
@@ -134,18 +148,18 @@ impl Store {
 #[async_trait]
 impl ObjectStorage for PosixStorage {
     async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta> {
-        let place = Place::to_read(key)?;
+        let place = Place::to_read(self.store.layout, key)?;
         self.run("reading", key, move |store| store.head(&place)).await
     }
 
     async fn get(&self, key: &ObjectKey, range: GetRange) -> Result<GetObject> {
-        let place = Place::to_read(key)?;
+        let place = Place::to_read(self.store.layout, key)?;
         let opened = self.run("reading", key, move |store| store.open_object(&place, range)).await?;
         Ok(opened.into_object())
     }
 
     async fn put(&self, key: &ObjectKey, body: Body, options: PutOptions) -> Result<()> {
-        let place = Place::to_write(key)?;
+        let place = Place::to_write(self.store.layout, key)?;
         match body.into_bytes() {
             Ok(bytes) => self.run("writing", key, move |store| store.put_bytes(&place, &bytes, options)).await,
             Err(body) => {
@@ -157,7 +171,7 @@ impl ObjectStorage for PosixStorage {
 
     async fn delete(&self, key: &ObjectKey) -> Result<()> {
         // What has no place cannot be there.
-        let Ok(place) = Place::to_write(key) else { return Ok(()) };
+        let Ok(place) = Place::to_write(self.store.layout, key) else { return Ok(()) };
         self.run("deleting", key, move |store| store.delete(&place)).await
     }
 
@@ -168,7 +182,7 @@ impl ObjectStorage for PosixStorage {
 
 impl fmt::Debug for PosixStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PosixStorage({})", self.store.path.display())
+        write!(f, "PosixStorage({})", self.path().display())
     }
 }
 

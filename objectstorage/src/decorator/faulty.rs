@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 
-use super::CallKind;
+use super::{CallKind, random::Random};
 use crate::{
     Body, Error, GetObject, GetRange, ListEntry, ListRequest, ObjectKey, ObjectMeta, ObjectStorage, PutOptions,
     PutSize, Result, memory::collect,
@@ -122,9 +122,9 @@ impl<S: ObjectStorage> FaultyStorage<S> {
 
     /// Fails `per_mille` of a thousand calls, half of them before their effect and half after it, drawn from `seed`.
     pub fn seeded(&self, seed: u64, per_mille: u64) {
-        let mut random = seed;
+        let random = Random::seeded(seed);
         self.plan(move |_| {
-            let drawn = next_random(&mut random);
+            let drawn = random.next();
             match drawn % 1_000 < per_mille {
                 false => Verdict::Pass,
                 true if drawn >> 63 == 0 => Verdict::FailBefore,
@@ -244,15 +244,6 @@ fn injected(kind: CallKind, name: &str) -> Error {
         CallKind::List => "listing",
     };
     Error::Unavailable { doing, name: name.to_owned(), source: "injected by the faulty storage".into() }
-}
-
-/// SplitMix64 (Steele, Lea, Flood, *Fast splittable pseudorandom number generators*, 2014).
-fn next_random(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *state;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 #[async_trait]

@@ -5,17 +5,14 @@ use rustix::{
     io::Errno,
 };
 
-use super::{
-    Store,
-    place::{Place, split_last},
-};
+use super::{Store, place::Place, root::split_last};
 use crate::{Error, Result};
 
 impl Store {
     pub(super) fn delete(&self, place: &Place) -> Result<()> {
         let failed = |errno: Errno| match errno {
             Errno::LOOP => place.corrupt("a symbolic link is in its path"),
-            _ => Error::from_io(errno.into(), "deleting", place.path()),
+            _ => Error::from_io(errno.into(), "deleting", place.name()),
         };
         let (parent, name) = place.split();
         let directory = match self.root.open_directory(parent) {

@@ -96,7 +96,7 @@ impl Reader {
         if self.left.is_empty() {
             return None;
         }
-        let name = self.place.path().to_owned();
+        let name = self.place.name().to_owned();
         let ahead = spawn_blocking(move || {
             let piece = self.read_piece()?;
             Ok((piece, self))

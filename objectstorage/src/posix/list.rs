@@ -9,7 +9,7 @@ use crate::{ListEntry, ListRequest, Result};
 
 pub(super) fn list(store: Arc<Store>, request: ListRequest) -> BoxStream<'static, Result<ListEntry>> {
     let name = request.prefix.clone();
-    stream::try_unfold(Walk::new(request), move |mut walk| {
+    stream::try_unfold(Walk::new(store.layout, request), move |mut walk| {
         let (store, name) = (store.clone(), name.clone());
         async move {
             if walk.is_done() {

@@ -14,17 +14,17 @@ use rustix::{
     process::geteuid,
 };
 
-use super::{Store, root::Root, staging::Staging, sync::Syncs};
+use super::{Store, layout::Layout, root::Root, staging::Staging, sync::Syncs};
 use crate::{Error, Result};
 
-pub(super) fn open(path: PathBuf) -> Result<Store> {
+pub(super) fn open(path: PathBuf, layout: &'static dyn Layout) -> Result<Store> {
     create(&path).map_err(|error| unusable(&path, Step::Creating, error))?;
     let directory = open_directory(&path).map_err(|errno| unusable(&path, Step::Opening, errno.into()))?;
     let root = Root::new(directory);
     let staging = Staging::open(root.as_fd()).map_err(|errno| unusable(&path, Step::Staging, errno.into()))?;
     let syncs = Syncs::default();
     syncs.sync(root.as_fd()).map_err(|errno| unusable(&path, Step::Syncing, errno.into()))?;
-    Ok(Store { path, root, staging: Arc::new(staging), syncs, broken: OnceLock::new() })
+    Ok(Store { path, layout, root, staging: Arc::new(staging), syncs, broken: OnceLock::new() })
 }
 
 /// Creates the directory and those above it, and syncs what names them.

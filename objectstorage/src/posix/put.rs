@@ -16,6 +16,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{
     Store, blocking, joined,
+    layout::Obstacle,
     place::Place,
     root::{DIRECTORY, PRUNING_RACES_MAX, kind, open_one},
     staging::Staged,
@@ -42,16 +43,16 @@ pub(super) async fn put_stream(
     loop {
         // The next batch is gathered while the last one is being written.
         let batch = next_batch(&mut body, &mut meter, &place).await;
-        let mut staged = joined("writing", place.path(), writing).await?;
+        let mut staged = joined("writing", place.name(), writing).await?;
         let batch = batch?;
         if batch.is_empty() {
             meter.finish()?;
-            let name = place.path().to_owned();
+            let name = place.name().to_owned();
             return blocking("writing", name, move || store.publish(staged, &place, options)).await;
         }
         let place = place.clone();
         writing = spawn_blocking(move || {
-            staged.write(&batch).map_err(|error| Error::from_io(error, "writing", place.path()))?;
+            staged.write(&batch).map_err(|error| Error::from_io(error, "writing", place.name()))?;
             Ok(staged)
         });
     }
@@ -85,7 +86,7 @@ impl Store {
         meter.finish()?;
         let mut staged = self.stage(place, options)?;
         let pieces = std::slice::from_ref(bytes);
-        staged.write(pieces).map_err(|error| Error::from_io(error, "writing", place.path()))?;
+        staged.write(pieces).map_err(|error| Error::from_io(error, "writing", place.name()))?;
         self.publish(staged, place, options)
     }
 
@@ -94,14 +95,14 @@ impl Store {
         if options.mode == PutMode::Create && self.head(place).is_ok() {
             return Err(place.already_exists());
         }
-        self.staging.stage().map_err(|errno| Error::from_io(errno.into(), "staging", place.path()))
+        self.staging.stage().map_err(|errno| Error::from_io(errno.into(), "staging", place.name()))
     }
 
     fn publish(&self, staged: Staged, place: &Place, options: PutOptions) -> Result<()> {
         match options.durability {
             Durability::Relaxed => self.give_name(staged, place, options.mode).map(drop),
             Durability::Synced => {
-                let unsynced = |errno: Errno| Error::from_io(errno.into(), "syncing", place.path());
+                let unsynced = |errno: Errno| Error::from_io(errno.into(), "syncing", place.name());
                 self.syncs.sync(staged.file()).map_err(unsynced)?;
                 let directory = self.give_name(staged, place, options.mode)?;
                 let (parent, _) = place.split();
@@ -125,7 +126,7 @@ impl Store {
                     None => {}
                     // A crash may have left it empty; then it is in nobody's way.
                     Some(FileType::Directory) if remove_if_empty(&directory, name).map_err(write_error)? => {}
-                    Some(FileType::Directory) => return Err(place.above_an_object()),
+                    Some(FileType::Directory) => return Err(place.refused(Obstacle::FullDirectory)),
                     Some(FileType::RegularFile) => return Err(place.already_exists()),
                     Some(_) => return Err(place.corrupt("what has its name is not a file")),
                 },

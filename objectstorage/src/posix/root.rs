@@ -52,7 +52,7 @@ impl Root {
                 opened => opened,
             };
         }
-        let (directories, name) = super::place::split_last(path);
+        let (directories, name) = split_last(path);
         if directories.is_empty() {
             return open_one(self.as_fd(), name, flags);
         }
@@ -121,4 +121,9 @@ pub(super) fn kind(parent: BorrowedFd<'_>, name: &str) -> Result<Option<FileType
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno),
     }
+}
+
+/// The path of the directory, empty for the root, and the name in it.
+pub(super) fn split_last(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
 }

@@ -12,7 +12,7 @@ use rustix::{
     io::{Errno, Result},
 };
 
-use super::{place::split_last, root::Root};
+use super::root::{Root, split_last};
 
 /// How many directories are remembered; past that, all are forgotten and learnt again.
 const KNOWN_MAX: usize = 4_096;

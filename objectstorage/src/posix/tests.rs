@@ -369,7 +369,7 @@ async fn a_listing_opens_only_what_is_on_its_way() {
         put(&storage, name).await.unwrap();
     }
     let request = ListRequest { start_after: Some("b/c/1".to_owned()), ..ListRequest::prefix("b/") };
-    let mut walk = super::walk::Walk::new(request);
+    let mut walk = super::walk::Walk::new(storage.store.layout, request);
     let mut names = Vec::new();
     while !walk.is_done() {
         names.extend(walk.page(&storage.store.root).unwrap().iter().map(|entry| entry.name().to_owned()));

@@ -9,14 +9,15 @@ use std::vec;
 use rustix::{
     fd::{AsFd, OwnedFd},
     fs::{AtFlags, Dir, FileType, statat},
-    io::Errno,
+    io::{Errno, Result},
 };
 
 use super::{
+    layout::{Directory, Layout},
     place::is_reserved,
     root::{Root, kind},
 };
-use crate::{Error, ListDepth, ListEntry, ListRequest, ObjectKey, ObjectMeta, Result};
+use crate::{Error, ListDepth, ListEntry, ListRequest, ObjectMeta};
 
 /// How many entries are handed out at a time, and how many names are looked at before that.
 const PAGE_ENTRIES: usize = 256;
@@ -24,7 +25,12 @@ const PAGE_STEPS: usize = 1_024;
 
 /// A listing and how far it has come.
 pub(super) struct Walk {
+    layout: &'static dyn Layout,
     request: ListRequest,
+    /// What the paths of the keys that were asked for begin with.
+    beginning: String,
+    /// What they come after.
+    after: Option<String>,
     /// The directory that holds everything with the prefix, until it has been opened.
     start: Option<String>,
     levels: Vec<Level>,
@@ -44,17 +50,15 @@ struct Level {
 }
 
 impl Walk {
-    pub(super) fn new(request: ListRequest) -> Self {
-        let start = match request.prefix.rfind('/') {
-            None => Some(String::new()),
-            // A prefix that no key can have is not even looked for: it might lead elsewhere.
-            Some(slash) => ObjectKey::parse(&request.prefix[..slash])
-                .is_ok_and(|directory| !directory.components().next().is_some_and(is_reserved))
-                .then(|| request.prefix[..=slash].to_owned()),
-        };
+    pub(super) fn new(layout: &'static dyn Layout, request: ListRequest) -> Self {
+        let beginning = layout.beginning(&request.prefix);
+        let directory = |path: &String| path[..path.rfind('/').map_or(0, |slash| slash + 1)].to_owned();
         Self {
+            layout,
+            start: beginning.as_ref().map(directory),
+            beginning: beginning.unwrap_or_default(),
+            after: request.start_after.as_deref().map(|text| layout.position(text)),
             request,
-            start,
             levels: Vec::new(),
             #[cfg(test)]
             opened: Vec::new(),
@@ -66,7 +70,12 @@ impl Walk {
     }
 
     /// The next entries; there may be none although the listing goes on.
-    pub(super) fn page(&mut self, root: &Root) -> Result<Vec<ListEntry>> {
+    pub(super) fn page(&mut self, root: &Root) -> crate::Result<Vec<ListEntry>> {
+        let page = self.advance(root);
+        page.map_err(|errno| Error::from_io(errno.into(), "listing", self.request.prefix.clone()))
+    }
+
+    fn advance(&mut self, root: &Root) -> Result<Vec<ListEntry>> {
         if let Some(start) = self.start.take() {
             self.descend(root, start)?;
         }
@@ -82,12 +91,22 @@ impl Walk {
             };
             let full = format!("{}{name}", level.path);
             if !name.ends_with('/') {
-                entries.extend(level.describe(root, &name, full)?.map(ListEntry::Object));
-            } else if self.request.depth == ListDepth::Recursive {
-                level.directory = None;
-                self.descend(root, full)?;
-            } else if self.holds_anything(root, &full)? {
-                entries.push(ListEntry::Prefix(full));
+                entries.extend(level.describe(root, self.layout, &name, &full)?.map(ListEntry::Object));
+                continue;
+            }
+            let directory = match self.request.depth {
+                ListDepth::Recursive => Directory::Part,
+                ListDepth::OneLevel => self.layout.directory(&full),
+            };
+            match directory {
+                Directory::Part => {
+                    level.directory = None;
+                    self.descend(root, full)?;
+                }
+                Directory::Prefix(prefix) if self.holds_anything(root, &full)? => {
+                    entries.push(ListEntry::Prefix(prefix));
+                }
+                Directory::Prefix(_) | Directory::Foreign => {}
             }
         }
         Ok(entries)
@@ -113,8 +132,7 @@ impl Walk {
                 names.push(name);
             }
             true
-        })
-        .map_err(|errno| list_error(errno, path))?;
+        })?;
         Ok(Some((directory, names)))
     }
 
@@ -127,12 +145,11 @@ impl Walk {
             if self.is_wanted(path, &name) {
                 match name.ends_with('/') {
                     true => below.push(name),
-                    false => is_found = true,
+                    false => is_found = self.layout.key(&format!("{path}{name}")).is_some(),
                 }
             }
             !is_found
-        })
-        .map_err(|errno| list_error(errno, path))?;
+        })?;
         drop(directory);
         for name in below {
             if is_found {
@@ -148,25 +165,24 @@ impl Walk {
             return false;
         }
         let full = format!("{path}{name}");
-        full.starts_with(&self.request.prefix) && is_after(&full, self.request.start_after.as_deref())
+        full.starts_with(&self.beginning) && is_after(&full, self.after.as_deref())
     }
 }
 
 impl Level {
     /// `None` if the object is gone.
-    fn describe(&mut self, root: &Root, name: &str, full: String) -> Result<Option<ObjectMeta>> {
+    fn describe(&mut self, root: &Root, layout: &dyn Layout, name: &str, full: &str) -> Result<Option<ObjectMeta>> {
+        let Some(key) = layout.key(full) else { return Ok(None) };
         if self.directory.is_none() {
             self.directory = open(root, &self.path)?;
         }
         let Some(directory) = &self.directory else { return Ok(None) };
-        // Longer than a key can be: not written by us.
-        let Ok(key) = ObjectKey::parse(&full) else { return Ok(None) };
         match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {
                 Ok(Some(ObjectMeta::new(key, stat.st_size as u64)))
             }
             Ok(_) | Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(list_error(errno, &self.path)),
+            Err(errno) => Err(errno),
         }
     }
 }
@@ -182,12 +198,12 @@ fn open(root: &Root, path: &str) -> Result<Option<OwnedFd>> {
     match root.open_directory(path.trim_end_matches('/')) {
         Ok(directory) => Ok(Some(directory)),
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG) => Ok(None),
-        Err(errno) => Err(list_error(errno, path)),
+        Err(errno) => Err(errno),
     }
 }
 
 /// Calls `visit` with every name that can be part of a key, directories with a slash, until it says `false`.
-fn for_each_name(directory: &OwnedFd, path: &str, mut visit: impl FnMut(String) -> bool) -> rustix::io::Result<()> {
+fn for_each_name(directory: &OwnedFd, path: &str, mut visit: impl FnMut(String) -> bool) -> Result<()> {
     for entry in Dir::read_from(directory)? {
         let entry = match entry {
             // What a removed directory says.
@@ -215,10 +231,6 @@ fn for_each_name(directory: &OwnedFd, path: &str, mut visit: impl FnMut(String) 
         }
     }
     Ok(())
-}
-
-fn list_error(errno: Errno, path: &str) -> Error {
-    Error::from_io(errno.into(), "listing", path)
 }
 
 #[cfg(test)]

@@ -2,10 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use runyard_objectstorage::{
-    KEY_BYTES_MAX, MemoryStorage, MetricsStorage, ObjectStorage, PosixStorage, PrefixStorage, conformance,
+    CallKind, FaultyStorage, KEY_BYTES_MAX, MemoryStorage, MetricsStorage, ObjectStorage, PosixFlatStorage,
+    PosixStorage, PrefixStorage, RetrySettings, RetryStorage, Verdict, conformance,
 };
 use tempfile::TempDir;
 
@@ -20,7 +24,13 @@ impl Directories {
 
     /// On a second kind of filesystem, in memory, where there is one.
     async fn open_in_memory(&self) -> PosixStorage {
-        self.open_in(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()).await
+        self.open_in(in_memory()).await
+    }
+
+    async fn open_flat(&self, directory: TempDir) -> PosixFlatStorage {
+        let storage = PosixFlatStorage::open(directory.path()).await.unwrap();
+        self.0.lock().unwrap().push(directory);
+        storage
     }
 
     async fn open_in(&self, directory: TempDir) -> PosixStorage {
@@ -28,6 +38,10 @@ impl Directories {
         self.0.lock().unwrap().push(directory);
         storage
     }
+}
+
+fn in_memory() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
 /// Short races, because every round waits for the disk.
@@ -59,6 +73,24 @@ async fn memory_below_a_prefix_conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_fails_now_and_then_conforms_with_retries() {
+    let mut retries = RetrySettings::default();
+    (retries.attempts_max, retries.delay_first) = (20, Duration::from_micros(1));
+    let make = async || {
+        let faulty = FaultyStorage::new(MemoryStorage::new());
+        faulty.plan(|call| match call.kind {
+            // A create without a reply is not repeated.
+            CallKind::Put => Verdict::Pass,
+            CallKind::List if call.number % 3 == 1 => Verdict::FailAfter,
+            _ if call.number % 3 == 0 => Verdict::FailBefore,
+            _ => Verdict::Pass,
+        });
+        Arc::new(RetryStorage::new(faulty, retries)) as Arc<dyn ObjectStorage>
+    };
+    conformance::run_with(make, on_disk()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn posix_conforms() {
     let directories = Directories::default();
     let make = async || Arc::new(directories.open().await) as Arc<dyn ObjectStorage>;
@@ -70,6 +102,27 @@ async fn posix_below_a_prefix_conforms() {
     let directories = Directories::default();
     let make = async || {
         let part = PrefixStorage::new(directories.open_in_memory().await, "p");
+        Arc::new(part.unwrap()) as Arc<dyn ObjectStorage>
+    };
+    conformance::run_with(make, below_prefix()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn posixflat_conforms() {
+    let directories = Directories::default();
+    let make = async || Arc::new(directories.open_flat(tempfile::tempdir().unwrap()).await) as Arc<dyn ObjectStorage>;
+    // The races are those of the other storage in a directory.
+    let mut settings = on_disk();
+    settings.race_rounds = 5;
+    settings.listed_objects = 300;
+    conformance::run_with(make, settings).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn posixflat_below_a_prefix_conforms() {
+    let directories = Directories::default();
+    let make = async || {
+        let part = PrefixStorage::new(directories.open_flat(in_memory()).await, "p");
         Arc::new(part.unwrap()) as Arc<dyn ObjectStorage>
     };
     conformance::run_with(make, below_prefix()).await;
