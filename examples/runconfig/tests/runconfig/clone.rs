@@ -41,8 +41,14 @@ fn git(dir: &Path, args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text").trim().to_owned()
 }
 
-/// Without anything of the machine's configuration.
+/// Without anything of the machine's configuration, nor of a run that these tests are a step of.
 fn base(mut command: Command) -> Command {
+    for (name, _) in std::env::vars_os() {
+        let of_a_run = |prefix: &str| name.to_str().is_some_and(|name| name.starts_with(prefix));
+        if of_a_run("RUNYARD_") || of_a_run("AGOLA_") {
+            command.env_remove(&name);
+        }
+    }
     for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_SSH", "GIT_SSH_COMMAND"] {
         command.env_remove(name);
     }
