@@ -38,8 +38,9 @@ async fn a_step_whose_supervisor_had_not_begun_is_started_once_by_the_next_execu
     let at = |name: &str| house.dir.path().join(name);
     let (script, held, gate, ended) = (at("held-toolbox"), at("held"), at("gate"), at("ended"));
     let [held_text, gate_text, ended_text] = [&held, &gate, &ended].map(|path| path.display());
+    // It ends with the directory of the test, also when that fails.
     let text = format!(
-        "touch {held_text}; while ! test -e {gate_text}; do sleep 0.02; done; \"$@\"; echo $? >{ended_text}.new; \
+        "touch {held_text}; while ! test -e {gate_text}; do test -e {held_text} || exit; sleep 0.02; done; \"$@\"; echo $? >{ended_text}.new; \
          mv {ended_text}.new {ended_text}\n"
     );
     std::fs::write(&script, text).unwrap();

@@ -59,9 +59,13 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let (token, is_new) = AdminToken::load_or_create(&directory.admin_token())
         .map_err(|error| format!("token file `{}` cannot be used: {error}", directory.admin_token().display()))?;
     let ids = Arc::new(Ids::from_os()?);
-    let storage = Arc::new(PosixStorage::open(directory.objects()).await?);
-    let config_data = WalDataManager::builder(storage.clone()).base_path(server::CONFIG_DATA_PATH).open().await?;
-    let run_data = WalDataManager::builder(storage.clone()).base_path(RUN_DATA).open().await?;
+    let storage =
+        Arc::new(PosixStorage::open(directory.objects()).await.map_err(|error| directory.content_error(error))?);
+    let open = async |base_path: &str| {
+        let opened = WalDataManager::builder(storage.clone()).base_path(base_path).open().await;
+        opened.map_err(|error| directory.content_error(error))
+    };
+    let (config_data, run_data) = (open(server::CONFIG_DATA_PATH).await?, open(RUN_DATA).await?);
     let runs = RunService::builder(run_data.clone(), storage.clone()).build();
     let address = listener.local_addr()?;
     let end = CancellationToken::new();

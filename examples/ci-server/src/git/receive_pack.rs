@@ -113,6 +113,10 @@ fn reason_of(error: &Error) -> String {
         Error::Config(crate::configdata::Error::Data(runyard_datamanager::Error::OutcomeUnknown { .. })) => {
             "the storage did not say whether the push was written: push again, which does no harm".to_owned()
         }
+        _ if crate::server::problem::is_full(error) => {
+            "the disk of the server has no space left; nothing of the push was taken, so push again when there is room"
+                .to_owned()
+        }
         Error::Io { .. } | Error::Storage { .. } | Error::Config(_) => {
             format!("{error}: the server's log says why; nothing of the push was taken, so push again later")
         }

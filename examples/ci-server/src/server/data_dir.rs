@@ -29,14 +29,37 @@ pub(crate) enum Error {
         owner: String,
     },
     /// It cannot be made or written.
-    #[error(
-        "data directory `{directory}` cannot be used: check that this user may write there, and that the disk is not full"
-    )]
+    #[error("data directory `{directory}` cannot be used: {}", advice(.source))]
     Io {
         /// The directory.
         directory: PathBuf,
         source: std::io::Error,
     },
+}
+
+/// What is in a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("data directory `{directory}` cannot be used")]
+pub(crate) struct ContentError {
+    directory: PathBuf,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// What is wrong, and what to do about it.
+fn advice(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => {
+            "there is a file in its place; give another directory with --data".to_owned()
+        }
+        ErrorKind::PermissionDenied => {
+            let user = rustix::process::geteuid().as_raw();
+            format!("user id {user} may not write there; give it the directory, or another directory with --data")
+        }
+        ErrorKind::ReadOnlyFilesystem => "it is mounted read-only; mount it writable".to_owned(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "there is no space left; make room first".to_owned(),
+        _ => "check the directory and its disk".to_owned(),
+    }
 }
 
 impl DataDir {
@@ -92,6 +115,11 @@ impl DataDir {
     /// The file of the first token.
     pub(crate) fn admin_token(&self) -> PathBuf {
         self.root.join("admin-token")
+    }
+
+    /// Says of an error that it is one of what is in the directory.
+    pub(crate) fn content_error<E: std::error::Error + Send + Sync + 'static>(&self, source: E) -> ContentError {
+        ContentError { directory: self.root.clone(), source: source.into() }
     }
 
     /// The directory itself.

@@ -42,6 +42,14 @@ impl Problem {
     }
 }
 
+/// Whether the cause of an error is a disk without space.
+pub(crate) fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind;
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<std::io::Error>())
+        .any(|error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+}
+
 /// The body is made by [`finish`], which knows the trace id.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
@@ -62,7 +70,11 @@ impl From<configdata::Error> for Problem {
             Error::ProjectNotFound { .. } => Self::new(StatusCode::NOT_FOUND, "not-exist", detail),
             Error::Data(runyard_datamanager::Error::OutcomeUnknown { .. }) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a call has an unknown outcome");
-                let detail = "the storage did not say whether the change was written: look before you try again";
+                let (why, what_to_do) = match is_full(&error) {
+                    true => ("the disk of the server has no space left", "make room there, then look"),
+                    false => ("the storage did not say whether the change was written", "look"),
+                };
+                let detail = format!("{why}: {what_to_do} whether the change was made before you try again");
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "outcome-unknown", detail)
             }
             Error::Data(_) => {

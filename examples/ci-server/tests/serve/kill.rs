@@ -213,6 +213,8 @@ async fn killed_at_random_moments_a_server_loses_nothing_and_runs_nothing_twice(
     wait_for_no_process_of(house.directory.path());
     let pods = std::fs::read_dir(house.data().join("pods")).expect("a directory").count();
     assert_eq!(pods, 0, "pods are left");
+    let log = std::fs::read_to_string(house.directory.path().join("server.log")).expect("text");
+    assert!(log.contains("INFO") && !log.contains('\x1b'), "no colours where no terminal is");
     println!("{} kills in {number} runs", house.kills);
 }
 

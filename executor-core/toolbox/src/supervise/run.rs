@@ -401,7 +401,11 @@ impl<'a> Supervisor<'a> {
     }
 
     fn record_exit(&mut self, status: ExitStatus) -> io::Result<()> {
-        files::write_json(self.dir, EXIT_FILE, &status)?;
+        let recorded = files::write_json(self.dir, EXIT_FILE, &status);
+        // On a full disk whoever listens can still be told, which whoever comes later cannot.
+        if self.connections.is_empty() {
+            recorded?;
+        }
         self.exit = Some(status);
         self.last_touch = now();
         Ok(())

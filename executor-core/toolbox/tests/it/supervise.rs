@@ -352,3 +352,18 @@ fn a_step_that_was_withdrawn_is_never_started_and_one_that_was_started_cannot_be
     ended.left();
     assert!(!ended.dir.withdraw().unwrap());
 }
+
+#[test]
+fn whoever_listens_hears_of_an_end_that_cannot_be_recorded() {
+    let gate = Gate::new();
+    let step = Step::start(&script(&format!("echo ready; {}; exit 3", gate.wait())));
+    let mut client = step.connect();
+    client.send(ClientFrame::Attach { offset: 0 });
+    let mut output = Vec::new();
+    client.read_until(&mut output, |output| lines(output) == 1);
+    // In the way, as a full disk would be.
+    std::fs::create_dir(step.dir.path().join("exit.json")).unwrap();
+    gate.open();
+    let (rest, status) = client.read_to_exit(output.len() as u64);
+    assert_eq!((rest.len(), status.code), (0, 3));
+}

@@ -238,7 +238,13 @@ async fn show_by_number(
 }
 
 async fn show(State(state): State<AppState>, Path(run): Path<String>) -> Result<Json<RunDetailView>, Problem> {
-    Ok(Json(state.runs.get(&run_id(&run)?).await?.into()))
+    match state.runs.get(&run_id(&run)?).await {
+        Err(runyard_runservice_core::Error::NotExist { what }) => {
+            let detail = format!("{what}: `runyard runs list --project <name>` shows the runs of a project");
+            Err(Problem::new(axum::http::StatusCode::NOT_FOUND, "not-exist", detail))
+        }
+        found => Ok(Json(found?.into())),
+    }
 }
 
 async fn stop(State(state): State<AppState>, Path(run): Path<String>) -> Result<Json<RunView>, Problem> {
