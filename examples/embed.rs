@@ -14,8 +14,8 @@ use runyard::{
     },
     objectstorage::PosixStorage,
     runservice::{
-        LogRequest, RUN_DATA, RunService,
-        model::{GroupPath, RunConfig, TaskConfig},
+        EventSequence, LogRequest, RUN_DATA, RunService,
+        model::{Condition, GroupPath, RunConfig, TaskConfig},
     },
 };
 
@@ -41,7 +41,8 @@ async fn build_and_test(runs: &RunService) -> Result<(), Box<dyn Error + Send + 
     let [build, test] = [TaskName::parse("build")?, TaskName::parse("test")?];
     let mut config = RunConfig::new("embedded", GroupPath::new("project", "demo")?);
     config.tasks.insert(build.clone(), task("echo compiling with $(nproc) cores"));
-    let after_build = TaskConfig { depends: [(build.clone(), [].into())].into(), ..task("echo all tests pass") };
+    let after_build =
+        TaskConfig { depends: [(build.clone(), [Condition::Success].into())].into(), ..task("echo all tests pass") };
     config.tasks.insert(test.clone(), after_build);
 
     let run = runs.create(config.into()).await?;
@@ -53,6 +54,12 @@ async fn build_and_test(runs: &RunService) -> Result<(), Box<dyn Error + Send + 
             print!("[{}] {}", request.task, String::from_utf8_lossy(&bytes));
         }
     }
+    // The end of the last log and the end of the run are two events: wait for the second.
+    let mut events = runs.events(EventSequence::ZERO);
+    while !runs.get(&run.id).await?.run.phase.is_final() {
+        events.next().await.transpose()?;
+    }
+    println!("the run ended: {}", runs.get(&run.id).await?.run.result.as_str());
     Ok(())
 }
 

@@ -96,7 +96,7 @@ pub fn discover(exists: impl Fn(&str) -> bool) -> Option<Discovered> {
 /// What to tell a user whose repository has no definition.
 pub fn not_found() -> Diagnostic {
     Diagnostic::file_error(".runyard", Position::default(), "the repository has no run definition")
-        .hint("add `.runyard/config.yml`, or one of config.star, config.jsonnet, config.json and config.yaml there")
+        .hint("add `.runyard/config.yml`, or config.yaml or config.json there")
 }
 
 #[cfg(test)]

@@ -1,16 +1,23 @@
 //! `runyard logs`
 
+use std::time::Duration;
+
 use clap::Args;
 use futures::TryStreamExt;
+use tokio::time::Instant;
 
 use super::{Failure, output, runs::RunArgs};
 use crate::{
-    client::Client,
+    client::{Client, Error},
     server::api::{
         logs::LogQuery,
         runs::{RunDetailView, TaskView},
     },
 };
+
+/// How long a follower waits for a server that went away, and how often it looks.
+const PATIENCE: Duration = Duration::from_secs(60);
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  runyard logs 7 --project hello\n  runyard logs 7 test --project hello --follow")]
@@ -57,10 +64,32 @@ fn find_task<'a>(detail: &'a RunDetailView, name: &str) -> Result<&'a TaskView, 
     })
 }
 
+/// Prints a log; with `follow`, also across a restart of the server.
 async fn print_log(client: &Client, run: &str, query: &LogQuery) -> Result<(), Failure> {
+    let mut query = query.clone();
+    let mut give_up_at = None;
+    loop {
+        let printed = query.offset;
+        let Err(error) = print_from(client, run, &mut query).await else { return Ok(()) };
+        if query.offset > printed {
+            give_up_at = None;
+        }
+        let give_up_at = *give_up_at.get_or_insert_with(|| Instant::now() + PATIENCE);
+        let passes = matches!(error.downcast_ref(), Some(Error::Unreachable { .. } | Error::BrokenOff { .. }));
+        if !query.follow || !passes || Instant::now() > give_up_at {
+            return Err(error);
+        }
+        // Nothing tells when a server is back, so it has to be tried.
+        tokio::time::sleep(RETRY_INTERVAL).await;
+    }
+}
+
+/// Prints from the query's offset on, and moves the offset along.
+async fn print_from(client: &Client, run: &str, query: &mut LogQuery) -> Result<(), Failure> {
     let mut log = client.stream(&format!("/runs/{run}/logs"), query).await?;
     while let Some(piece) = log.try_next().await? {
         output::bytes(&piece)?;
+        query.offset += piece.len() as u64;
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ pub(super) struct RunArgs {
     /// Run as if this tag had been pushed
     #[arg(long, value_name = "TAG")]
     tag: Option<String>,
-    /// A variable for `from_variable`, kept secret; wins over --var-file; can be repeated
+    /// A variable for `from_variable`; wins over --var-file; can be repeated. Logs show what a step prints of it
     #[arg(long = "var", value_name = "NAME=VALUE")]
     vars: Vec<String>,
     /// A file of variables: lines NAME=VALUE, or a map in .json or .yml; can be repeated

@@ -1,5 +1,7 @@
 //! `runyard runs`
 
+use std::num::NonZeroUsize;
+
 use clap::{Args, Subcommand};
 
 use super::{Failure, ServerArgs, output};
@@ -36,8 +38,8 @@ pub(super) struct ListArgs {
     #[arg(long, env = "RUNYARD_PROJECT")]
     project: String,
     /// The most runs to list
-    #[arg(long, default_value_t = 20)]
-    limit: usize,
+    #[arg(long, default_value = "20")]
+    limit: NonZeroUsize,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -96,8 +98,9 @@ async fn list(args: ListArgs, json: bool) -> Result<(), Failure> {
     let path = format!("/projects/{}/runs", segment(&args.project));
     let mut runs: Vec<RunView> = Vec::new();
     let mut cursor = None;
-    while runs.len() < args.limit {
-        let query = PageQuery { cursor, limit: Some((args.limit - runs.len()).min(100)) };
+    let limit = args.limit.get();
+    while runs.len() < limit {
+        let query = PageQuery { cursor, limit: Some((limit - runs.len()).min(100)) };
         let page: Items<RunView> = client.get(&path, &query).await?;
         runs.extend(page.items);
         cursor = page.next_cursor;

@@ -127,7 +127,7 @@ config.yml:5:43: warning: runs[0].tasks[0].runtime.containers[0]: the key `image
 config.yml:5:53: warning: runs[0].tasks[0].runtime.containers[0]: unknown key `imagePullPolicy` (hint: known here: image, environment, user, privileged, entrypoint, volumes)
 config.yml:6:9: warning: runs[0].tasks[0]: unknown key `workingDir` (hint: did you mean `working_dir`?)
 config.yml:7:9: warning: runs[0].tasks[0]: unknown key `retry` (hint: this key needs `version: v1` at the top of the file)
-config.yml:10:18: warning: runs[0].tasks[0].steps[0].run: the step has no command (hint: add `command`)
+config.yml:10:18: warning: runs[0].tasks[0].steps[0].run: the command of the step is empty (hint: write what to run)
 config.yml:10:18: warning: runs[0].tasks[0].steps[0].run: `when` on a step is ignored (hint: say `version: v1`, where it is honoured)
 config.yml:11:44: warning: runs[0].tasks[0].steps[1].save_to_workspace.contents[0]: without `paths`, nothing is stored (hint: add `paths: [\"**\"]` for everything)
 config.yml:13:20: warning: runs[0].when.branch: an `exclude` without an `include` never matches (hint: add `include: /.*/`, or say `version: v1`, where it means all but these)
@@ -153,7 +153,7 @@ config.yml:23:29: error: docker_registries_auth.r: the credentials have no `pass
 config.yml:6:43: error: runs[0].tasks[0].runtime.containers[0]: the key `image` occurs twice (hint: the last one counts: remove the other)
 config.yml:6:53: error: runs[0].tasks[0].runtime.containers[0]: unknown key `imagePullPolicy` (hint: known here: image, environment, user, privileged, entrypoint, volumes, resources)
 config.yml:7:9: error: runs[0].tasks[0]: unknown key `workingDir` (hint: did you mean `working_dir`?)
-config.yml:11:18: error: runs[0].tasks[0].steps[0].run: the step has no command (hint: add `command`)
+config.yml:11:18: error: runs[0].tasks[0].steps[0].run: the command of the step is empty (hint: write what to run)
 config.yml:12:44: warning: runs[0].tasks[0].steps[1].save_to_workspace.contents[0]: without `paths`, nothing is stored (hint: add `paths: [\"**\"]` for everything)
 config.yml:13:42: error: runs[0].tasks[0].steps[2].tty: expected a boolean, found `on` (hint: write `true` or `false`)
 ";
@@ -225,4 +225,15 @@ fn hostile_definitions_take_neither_the_memory_nor_the_day() {
     assert!(said.contains("the task `t300` does not exist") && said.lines().count() == 1, "{said}");
     let said = check(&tasks(5000, |_| String::new()));
     assert!(said.contains("the run has 5000 tasks, and 1000 are the most"), "{said}");
+}
+
+#[test]
+fn a_step_that_would_run_nothing_is_an_error_in_every_version() {
+    for version in ["v0", "v1"] {
+        let said = check(&format!(
+            "version: {version}\nruns:\n- name: a\n  tasks:\n  - name: b\n    runtime: {{containers: [{{image: i}}]}}\n    \
+             steps:\n    - run: {{name: x, cmd: exit 1}}\n"
+        ));
+        assert!(said.contains("error: runs[0].tasks[0].steps[0].run: the step has no command"), "{said}");
+    }
 }

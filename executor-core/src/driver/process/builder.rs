@@ -92,8 +92,15 @@ impl ProcessDriverBuilder {
     /// Opens the driver; its pods are below `dir`, which it makes if need be.
     ///
     /// # Errors
-    /// If the directory cannot be made, or no toolbox was given and the path of the running program is unknown.
+    /// If the directory cannot be made, or no toolbox was given and the path of the running program is unknown;
+    /// [`DriverError::Refused`] if the program was started as its own toolbox and did not act as it.
     pub fn open(self, dir: impl AsRef<Path>) -> Result<ProcessDriver> {
+        if std::env::args_os().nth(1).is_some_and(|word| word == runyard_toolbox::TOOLBOX_WORD) {
+            // Going on would start the program again and again, each to supervise the steps of the one before.
+            let message = "the program was started as its own toolbox and did not act as it: \
+                           call `run_toolbox_if_invoked()` first in `main`";
+            return Err(DriverError::Refused { message: message.to_owned() });
+        }
         let dir = dir.as_ref();
         create_private_dir(dir).map_err(DriverError::io(format!("creating `{}`", dir.display())))?;
         let dir = fs::canonicalize(dir).map_err(DriverError::io(format!("resolving `{}`", dir.display())))?;

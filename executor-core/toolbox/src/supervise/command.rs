@@ -119,13 +119,15 @@ fn attach_output(command: &mut Command, tty: bool, switch_to: Option<&Identity>)
         if let Some(target) = switch_to {
             fchown(&inside, Some(target.uid), None)?;
         }
-        command.stdin(inside.try_clone()?).stdout(inside.try_clone()?).stderr(inside);
+        command.stdout(inside.try_clone()?).stderr(inside);
         terminal
     } else {
         let (reader, writer) = io::pipe()?;
-        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+        command.stdout(writer.try_clone()?).stderr(writer);
         reader.into()
     };
+    // Nobody types: what reads its input meets its end, with a terminal too, instead of waiting for ever.
+    command.stdin(Stdio::null());
     rustix::io::ioctl_fionbio(&output, true)?;
     Ok(output)
 }
@@ -139,7 +141,7 @@ fn on_start(command: &mut Command, tty: bool, switch_to: Option<Identity>) {
     let between_fork_and_exec = move || -> io::Result<()> {
         rustix::process::setsid()?;
         if tty {
-            rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+            rustix::process::ioctl_tiocsctty(rustix::stdio::stdout())?;
         }
         if let Some((uid, gid, groups)) = &switch_to {
             rustix::thread::set_thread_groups(groups)?;

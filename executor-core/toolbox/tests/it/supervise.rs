@@ -102,13 +102,23 @@ fn a_step_with_a_user_runs_as_that_user_or_says_that_it_may_not() {
 
 #[test]
 fn a_command_has_a_terminal_only_if_it_is_to_have_one() {
-    let mut spec = script("test -t 1 && stty size || echo no terminal");
+    let mut spec = script("test -t 1 && stty size </dev/tty || echo no terminal");
     assert_eq!(Step::run(&spec).0, b"no terminal\n");
     spec.tty = true;
     assert_eq!(Step::run(&spec).0, b"24 80\r\n");
     let mut spec = script("echo to the terminal >/dev/tty");
     spec.tty = true;
     assert_eq!(Step::run(&spec).0, b"to the terminal\r\n", "it is the controlling one");
+}
+
+#[test]
+fn a_command_that_reads_its_input_meets_its_end() {
+    for tty in [false, true] {
+        let mut spec = script("cat; read line || echo nobody types");
+        spec.tty = tty;
+        let output = Step::run(&spec).0;
+        assert_eq!(String::from_utf8(output).unwrap().trim_end(), "nobody types", "tty: {tty}");
+    }
 }
 
 #[test]
