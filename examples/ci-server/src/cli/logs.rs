@@ -41,7 +41,7 @@ pub(super) async fn run(args: LogsArgs) -> Result<(), Failure> {
         Some(name) => vec![find_task(&detail, name)?],
     };
     if detail.tasks.is_empty() {
-        detail.run.setup_errors.iter().for_each(|error| eprintln!("error: {error}"));
+        detail.run.setup_errors.iter().for_each(|error| eprintln!("{error}"));
     }
     for task in &tasks {
         if tasks.len() > 1 {
@@ -50,11 +50,20 @@ pub(super) async fn run(args: LogsArgs) -> Result<(), Failure> {
         let all = || std::iter::once("setup".to_owned()).chain((0..task.steps.len()).map(|index| index.to_string()));
         let steps = args.step.clone().map_or_else(|| all().collect(), |step| vec![step]);
         for step in steps {
+            let heading = heading(task, &step).filter(|_| args.step.is_none());
             let (task, follow) = (task.name.clone(), args.follow);
-            print_log(&client, &detail.run.id, &LogQuery { task, step, attempt: None, offset: 0, follow }).await?;
+            let query = LogQuery { task, step, attempt: None, offset: 0, follow };
+            print_log(&client, &detail.run.id, query, heading).await?;
         }
     }
     Ok(())
+}
+
+/// What stands above the output of a step; nothing above the setup.
+fn heading(task: &TaskView, step: &str) -> Option<String> {
+    let index: usize = step.parse().ok()?;
+    let name = &task.steps.get(index)?.name;
+    Some(format!("-- step {} of {}: {name}", index + 1, task.steps.len()))
 }
 
 fn find_task<'a>(detail: &'a RunDetailView, name: &str) -> Result<&'a TaskView, Failure> {
@@ -65,12 +74,11 @@ fn find_task<'a>(detail: &'a RunDetailView, name: &str) -> Result<&'a TaskView, 
 }
 
 /// Prints a log; with `follow`, also across a restart of the server.
-async fn print_log(client: &Client, run: &str, query: &LogQuery) -> Result<(), Failure> {
-    let mut query = query.clone();
+async fn print_log(client: &Client, run: &str, mut query: LogQuery, heading: Option<String>) -> Result<(), Failure> {
     let mut give_up_at = None;
     loop {
         let printed = query.offset;
-        let Err(error) = print_from(client, run, &mut query).await else { return Ok(()) };
+        let Err(error) = print_from(client, run, &mut query, heading.as_deref()).await else { return Ok(()) };
         if query.offset > printed {
             give_up_at = None;
         }
@@ -84,10 +92,14 @@ async fn print_log(client: &Client, run: &str, query: &LogQuery) -> Result<(), F
     }
 }
 
-/// Prints from the query's offset on, and moves the offset along.
-async fn print_from(client: &Client, run: &str, query: &mut LogQuery) -> Result<(), Failure> {
+/// Prints from the query's offset on, and moves the offset along. The heading comes before the first byte, if there is
+/// one.
+async fn print_from(client: &Client, run: &str, query: &mut LogQuery, heading: Option<&str>) -> Result<(), Failure> {
     let mut log = client.stream(&format!("/runs/{run}/logs"), query).await?;
     while let Some(piece) = log.try_next().await? {
+        if let (0, Some(heading)) = (query.offset, heading) {
+            output::line(heading)?;
+        }
         output::bytes(&piece)?;
         query.offset += piece.len() as u64;
     }

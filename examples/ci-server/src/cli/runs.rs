@@ -157,10 +157,10 @@ fn print_detail(detail: &RunDetailView, json: bool) -> Result<(), Failure> {
         output::line(format_args!("  {reason}"))?;
     }
     for error in &detail.run.setup_errors {
-        output::line(format_args!("  error: {error}"))?;
+        output::line(format_args!("  {error}"))?;
     }
     for warning in &detail.warnings {
-        output::line(format_args!("  warning: {warning}"))?;
+        output::line(format_args!("  {warning}"))?;
     }
     let width = detail.tasks.iter().map(|task| task.name.chars().count()).max().unwrap_or(0);
     for task in &detail.tasks {
