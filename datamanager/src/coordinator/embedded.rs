@@ -1,26 +1,20 @@
 //! How does one process keep a second one away by mistake?
 
-use std::{
-    fs::{File, OpenOptions},
-    io::{Read, Seek, Write},
-    path::Path,
-};
+use std::path::Path;
 
 use async_trait::async_trait;
-use rustix::fs::{FlockOperation, flock};
 use tokio::sync::watch;
 
-use super::Coordinator;
+use super::{Coordinator, LockError, LockFile};
 use crate::{Error, Result};
 
 /// The coordinator of a store that one process at a time has open: that process leads everything.
 ///
-/// It can hold a lock file, for as long as it lives. The operating system releases the lock when the process ends, in
-/// whatever way, so a file that was left behind is no obstacle. Like every hint it is a convenience: two processes on
+/// It can hold a [`LockFile`], for as long as it lives. Like every hint it is a convenience: two processes on
 /// two machines see different locks, and the log keeps them apart.
 #[derive(Debug)]
 pub struct EmbeddedCoordinator {
-    _lock: Option<File>,
+    _lock: Option<LockFile>,
     announced: watch::Sender<u64>,
 }
 
@@ -36,44 +30,26 @@ impl EmbeddedCoordinator {
     /// [`Error::TakenOver`] if another process holds it, with that process's id; or if the file cannot be used.
     pub fn lock(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let failed = |what: &str, error: &dyn std::fmt::Display| Error::TakenOver {
-            message: format!(
-                "the lock file `{}` cannot be {what}: {error}; give this process the right to write it, or choose \
-                 another path",
-                path.display()
-            ),
-        };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(path).map_err(|error| failed("opened", &error))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(error) if error == rustix::io::Errno::WOULDBLOCK => return Err(held_by_another(&mut file, path)),
-            Err(error) => return Err(failed("locked", &error)),
+        let lock = LockFile::acquire(path).map_err(|error| not_locked(&error, path))?;
+        Ok(Self { _lock: Some(lock), announced: watch::Sender::new(0) })
+    }
+}
+
+fn not_locked(error: &LockError, path: &Path) -> Error {
+    let path = path.display();
+    let message = match error {
+        LockError::Held { holder } => {
+            let holder = holder.map_or("another process".to_owned(), |pid| format!("process {pid}"));
+            format!(
+                "the store is held by {holder} (lock file `{path}`): stop that process, or give this one a store of its own"
+            )
         }
-        write_holder(&mut file).map_err(|error| failed("written", &error))?;
-        Ok(Self { _lock: Some(file), announced: watch::Sender::new(0) })
-    }
-}
-
-fn write_holder(file: &mut File) -> std::io::Result<()> {
-    file.set_len(0)?;
-    file.rewind()?;
-    writeln!(file, "{}", std::process::id())
-}
-
-fn held_by_another(file: &mut File, path: &Path) -> Error {
-    let mut holder = String::new();
-    let holder = match file.take(32).read_to_string(&mut holder) {
-        Ok(_) if !holder.trim().is_empty() => format!("process {}", holder.trim()),
-        _ => "another process".to_owned(),
-    };
-    Error::TakenOver {
-        message: format!(
-            "the store is held by {holder} (lock file `{}`): stop that process, or give this one a store of its own",
-            path.display()
+        LockError::Unusable { doing, source } => format!(
+            "the lock file `{path}` cannot be {doing}: {source}; give this process the right to write it, or choose \
+             another path"
         ),
-    }
+    };
+    Error::TakenOver { message }
 }
 
 impl Default for EmbeddedCoordinator {

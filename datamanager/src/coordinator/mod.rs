@@ -4,6 +4,7 @@
 //! is wrong, late or gone costs time and nothing else.
 
 mod embedded;
+mod lock_file;
 
 use std::fmt;
 
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use crate::Result;
 
 pub use embedded::EmbeddedCoordinator;
+pub use lock_file::{LockError, LockFile};
 
 /// Gives hints to the processes that share a store.
 #[async_trait]

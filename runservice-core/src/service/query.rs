@@ -166,14 +166,15 @@ impl Core {
     }
 
     pub(super) async fn log(&self, request: &LogRequest) -> Result<BoxStream<'static, Result<Bytes>>> {
-        let task = self.read_task(&self.data.snapshot(), request).await?;
+        let task = self.find_task(&self.data.snapshot(), request).await?;
         let attempt = request.attempt.unwrap_or(task.attempt);
         check_step(&task, request)?;
+        let row_key = layout::task_key(&request.run, &task.id);
         let id = (task.id, attempt, request.step);
         // The follower first and the state after it: an end between the two is then heard.
         let follower = self.logs.follow(&id);
         let at = self.data.snapshot();
-        let task = self.read_task(&at, request).await?;
+        let task = self.data.read(&at, &TASKS, &row_key).await?.ok_or_else(|| Error::no_run(&request.run))?;
         let key = layout::log_key(&id.0, id.1, id.2);
         if let Some(row) = self.data.read(&at, &LOGS, &key).await? {
             self.logs.close(&id);
@@ -186,7 +187,7 @@ impl Core {
         Ok(follower.read(request.offset, request.follow))
     }
 
-    async fn read_task(&self, at: &Snapshot, request: &LogRequest) -> Result<Task> {
+    async fn find_task(&self, at: &Snapshot, request: &LogRequest) -> Result<Task> {
         self.read_run(at, &request.run).await?;
         let range = KeyRange::prefix(layout::tasks_prefix(&request.run));
         let tasks = self.data.read_all(at, &TASKS, range).await?;

@@ -1,18 +1,14 @@
 //! What is in the data directory, and who uses it?
 
-use std::{
-    fs::File,
-    io::{Read, Seek, Write},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use runyard_datamanager::coordinator::{LockError, LockFile};
 
 /// A data directory that this process alone uses, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct DataDir {
     root: PathBuf,
-    _lock: File,
+    _lock: LockFile,
 }
 
 /// Why a data directory cannot be used.
@@ -69,27 +65,14 @@ impl DataDir {
         std::fs::create_dir_all(root).map_err(failed)?;
         // Absolute, as programs with other working directories are handed paths of it.
         let root = std::fs::canonicalize(root).map_err(failed)?;
-        let mut options = std::fs::OpenOptions::new();
-        let mut lock =
-            options.read(true).write(true).create(true).truncate(false).open(root.join("lock")).map_err(failed)?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut owner = String::new();
-                let _ = lock.read_to_string(&mut owner);
-                let owner = owner.trim().parse::<u32>().map_or("unknown".to_owned(), |pid| pid.to_string());
-                return Err(Error::InUse { directory: root, owner });
+        match LockFile::acquire(root.join("lock")) {
+            Ok(lock) => Ok(Self { root, _lock: lock }),
+            Err(LockError::Held { holder }) => {
+                let owner = holder.map_or("unknown".to_owned(), |pid| pid.to_string());
+                Err(Error::InUse { directory: root, owner })
             }
-            Err(error) => return Err(failed(error.into())),
+            Err(LockError::Unusable { source, .. }) => Err(failed(source)),
         }
-        // For the message that the next one reads; the lock itself is the kernel's.
-        let write_owner = |mut lock: &File| {
-            lock.set_len(0)?;
-            lock.rewind()?;
-            writeln!(lock, "{}", std::process::id())
-        };
-        write_owner(&lock).map_err(failed)?;
-        Ok(Self { root, _lock: lock })
     }
 
     /// The root of the object storage.
