@@ -15,6 +15,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use runyard_executor_core::contract::{ClientError, LogEnd, StepRef, TaskId};
 use runyard_objectstorage::{GetRange, ObjectStorage};
+use tokio::sync::watch;
 
 use self::live::{LiveLog, Next};
 use crate::{Error, Result, layout, rows::LogRow};
@@ -125,40 +126,58 @@ impl Follower {
     /// Streams from `offset` on: what is stored, then what is in memory, then, if `live`, what comes until the end.
     pub(crate) fn read(self, offset: u64, live: bool) -> BoxStream<'static, Result<Bytes>> {
         let changes = self.0.subscribe();
-        let state = (self.0, changes, offset, None::<BoxStream<'static, Result<Bytes, runyard_objectstorage::Error>>>);
-        stream::try_unfold(state, move |(log, mut changes, mut offset, mut object)| async move {
-            log.open().await.map_err(|source| Error::Internal {
+        let reader = Reader { log: self.0, changes, offset, live, object: None };
+        let opened = async move {
+            // Once: a look at the storage waits for the append that is being stored, and followers must not.
+            reader.log.open().await.map_err(|source| Error::Internal {
                 message: "the log cannot be read at the moment".into(),
                 source: Some(source.into()),
             })?;
-            loop {
-                if let Some(stream) = &mut object {
-                    match stream.try_next().await.map_err(Error::storage("reading a log"))? {
-                        Some(bytes) => {
-                            offset += bytes.len() as u64;
-                            return Ok(Some((bytes, (log, changes, offset, object))));
-                        }
-                        None => object = None,
-                    }
-                }
-                match log.next(offset) {
-                    Next::Bytes(bytes) => {
-                        offset += bytes.len() as u64;
-                        return Ok(Some((bytes, (log, changes, offset, object))));
-                    }
-                    Next::Stored(chunk, start) => match log.get(chunk, start).await {
-                        Ok(opened) => object = Some(opened.stream),
-                        // A merge took the object away meanwhile: the next look finds the longer one.
-                        Err(error) if error.is_not_found() => {}
-                        Err(error) => return Err(Error::storage("reading a log")(error)),
-                    },
-                    Next::End => return Ok(None),
-                    Next::Wait if !live => return Ok(None),
-                    // The sender lives in the log that this stream holds, so the wait ends with a change.
-                    Next::Wait => drop(changes.changed().await),
+            Ok::<_, Error>(stream::try_unfold(reader, |mut reader| async move {
+                Ok(reader.next().await?.map(|bytes| (bytes, reader)))
+            }))
+        };
+        stream::once(opened).try_flatten().boxed()
+    }
+}
+
+/// How far a follower has read.
+struct Reader {
+    log: Arc<LiveLog>,
+    changes: watch::Receiver<()>,
+    offset: u64,
+    live: bool,
+    /// The rest of a stored object that is being read.
+    object: Option<BoxStream<'static, Result<Bytes, runyard_objectstorage::Error>>>,
+}
+
+impl Reader {
+    async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            if let Some(object) = &mut self.object {
+                match object.try_next().await.map_err(Error::storage("reading a log"))? {
+                    Some(bytes) => return Ok(Some(self.passed(bytes))),
+                    None => self.object = None,
                 }
             }
-        })
-        .boxed()
+            match self.log.next(self.offset) {
+                Next::Bytes(bytes) => return Ok(Some(self.passed(bytes))),
+                Next::Stored(chunk, start) => match self.log.get(chunk, start).await {
+                    Ok(opened) => self.object = Some(opened.stream),
+                    // A merge took the object away meanwhile: the next look finds the longer one.
+                    Err(error) if error.is_not_found() => {}
+                    Err(error) => return Err(Error::storage("reading a log")(error)),
+                },
+                Next::End => return Ok(None),
+                Next::Wait if !self.live => return Ok(None),
+                // The sender lives in the log that this reader holds, so the wait ends with a change.
+                Next::Wait => drop(self.changes.changed().await),
+            }
+        }
+    }
+
+    fn passed(&mut self, bytes: Bytes) -> Bytes {
+        self.offset += bytes.len() as u64;
+        bytes
     }
 }
