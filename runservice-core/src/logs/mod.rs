@@ -181,3 +181,34 @@ impl Reader {
         bytes
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use runyard_objectstorage::{CallKind, FaultyStorage, MemoryStorage, Moment};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_follower_hears_of_output_that_is_still_being_stored() {
+        let storage = FaultyStorage::new(MemoryStorage::new());
+        let logs = Arc::new(Logs::new(Arc::new(storage.clone())));
+        let id: LogId = (TaskId::parse("t").expect("valid"), 1, StepRef::Step(0));
+        assert_eq!(logs.append(&id, 0, Bytes::from("one")).await.expect("stored"), 3);
+        let mut follower = logs.follow(&id).read(0, true);
+        assert_eq!(follower.try_next().await.expect("readable"), Some(Bytes::from("one")));
+
+        let held = storage.hold(CallKind::Put, Moment::Before);
+        let appending = tokio::spawn({
+            let (logs, id) = (Arc::clone(&logs), id.clone());
+            async move { logs.append(&id, 3, Bytes::from("two")).await }
+        });
+        held.arrived(1).await;
+        let heard = tokio::time::timeout(Duration::from_secs(60), follower.try_next()).await;
+        assert_eq!(heard.expect("heard in time").expect("readable"), Some(Bytes::from("two")));
+        assert!(!appending.is_finished(), "it was heard before it was stored");
+        drop(held);
+        assert_eq!(appending.await.expect("no panic").expect("stored"), 6);
+    }
+}
