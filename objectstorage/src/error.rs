@@ -157,8 +157,11 @@ impl Error {
         }
     }
 
-    /// Sorts an I/O error of a filesystem into its variant; `doing` is a participle, `name` what it was done to.
-    pub(crate) fn from_io(source: io::Error, doing: &'static str, name: impl Into<String>) -> Self {
+    /// Sorts an I/O error into its variant, for storages on a filesystem; `doing` is a participle ("writing"), `name` the
+    /// object or prefix that it was done to.
+    ///
+    /// A full disk or quota is [`Error::Full`], a refusal [`Error::PermissionDenied`], all else [`Error::Unavailable`].
+    pub fn from_io(source: io::Error, doing: &'static str, name: impl Into<String>) -> Self {
         let name = name.into();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { doing, name, source },

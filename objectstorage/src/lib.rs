@@ -39,13 +39,16 @@
 //! | `FaultyStorage` (feature `test-util`) | failures by plan: before an effect, after it, late, a crash |
 //!
 //! A storage of one's own implements [`ObjectStorage`] and proves itself with one call to the suite in `conformance`
-//! (feature `conformance`).
+//! (feature `conformance`). [`Body::collect`], [`GetRange::within`], [`GetObject::from_bytes`], [`ListRequest::select`]
+//! and [`Error::from_io`] are what most of them need; `examples/custom_storage.rs` of the crate `runyard` is one of under
+//! 150 lines.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod decorator;
 mod error;
 mod ext;
+mod implement;
 mod key;
 mod memory;
 mod meter;

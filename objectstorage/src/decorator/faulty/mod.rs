@@ -15,7 +15,7 @@ use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use super::{CallKind, random::Random};
 use crate::{
     Body, Error, GetObject, GetRange, ListEntry, ListRequest, ObjectKey, ObjectMeta, ObjectStorage, PutOptions,
-    PutSize, Result, memory::collect,
+    PutSize, Result,
 };
 
 mod hold;
@@ -270,7 +270,7 @@ impl<S: ObjectStorage + Clone> ObjectStorage for FaultyStorage<S> {
     async fn put(&self, key: &ObjectKey, body: Body, options: PutOptions) -> Result<()> {
         let verdict = self.begin(CallKind::Put, key.as_str());
         if verdict == Verdict::Late {
-            let bytes = collect(key, body, options).await?;
+            let bytes = body.collect(key, options.size).await?;
             let options = PutOptions { size: PutSize::Exact(bytes.len() as u64), ..options };
             self.state().late.push(LateEffect::Put(key.clone(), bytes, options));
             return Err(injected(CallKind::Put, key.as_str()));
