@@ -36,7 +36,7 @@
 //! | [`PrefixStorage`] | the part of a storage below a prefix, as a storage of its own |
 //! | [`MetricsStorage`] | counts of calls and bytes |
 //! | [`RetryStorage`] | further attempts where they are harmless, with growing delays |
-//! | `FaultyStorage` (feature `test-util`) | failures by plan: before an effect, after it, late, a crash |
+//! | `FaultyStorage` (feature `test-util`) | failures by plan: before an effect, after it, late, torn, slow, full, a crash |
 //!
 //! A storage of one's own implements [`ObjectStorage`] and proves itself with one call to the suite in `conformance`
 //! (feature `conformance`). [`Body::collect`], [`GetRange::within`], [`GetObject::from_bytes`], [`ListRequest::select`]
@@ -57,7 +57,7 @@ mod posixflat;
 mod storage;
 
 #[cfg(feature = "test-util")]
-pub use decorator::faulty::{Call, FaultyStorage, HoldGuard, Moment, Verdict};
+pub use decorator::faulty::{Call, FaultRates, FaultyStorage, HoldGuard, Moment, Verdict};
 pub use decorator::{
     CallKind,
     metrics::{Metrics, MetricsStorage},
