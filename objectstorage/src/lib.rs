@@ -70,6 +70,9 @@ pub use key::{InvalidKey, KEY_BYTES_MAX, ObjectKey};
 pub use memory::MemoryStorage;
 pub use posix::PosixStorage;
 pub use posixflat::PosixFlatStorage;
+#[cfg(feature = "test-util")]
+#[doc(hidden)]
+pub use posixflat::escaping;
 pub use storage::{
     Body, BodyError, Durability, GetObject, GetRange, ListDepth, ListEntry, ListRequest, ObjectMeta, ObjectStorage,
     PutMode, PutOptions, PutSize,

@@ -21,6 +21,33 @@ mod escape;
 #[cfg(test)]
 mod tests;
 
+/// What fuzz targets see of the escaping; no part of the interface.
+#[cfg(feature = "test-util")]
+#[doc(hidden)]
+pub mod escaping {
+    use super::escape;
+
+    /// The path of the object with the key `text`.
+    pub fn object_path(text: &str) -> String {
+        escape::object_path(text)
+    }
+
+    /// The text of an object's path, if it is one.
+    pub fn object_text(path: &str) -> Option<String> {
+        escape::object_text(path)
+    }
+
+    /// What the paths of all keys that begin with `text` begin with.
+    pub fn beginning(text: &str) -> String {
+        escape::beginning(text)
+    }
+
+    /// The text that everything below a directory begins with, if it is one.
+    pub fn directory_text(path: &str) -> Option<String> {
+        escape::directory_text(path)
+    }
+}
+
 /// A storage in a directory that holds every key: `a` beside `a/b`, and components of any length.
 ///
 /// Otherwise it is [`PosixStorage`]: what is said there about several processes, durability and foreign files holds
