@@ -175,6 +175,13 @@ mod tests {
         assert_eq!(looked_at, 4);
     }
 
+    #[test]
+    fn a_selection_starts_after_a_key_and_not_at_it() {
+        let request = ListRequest { start_after: Some("b1".to_owned()), ..ListRequest::prefix("b") };
+        let selected: Vec<_> = request.select(["a", "b1", "b2", "c"].map(meta)).collect();
+        assert_eq!(selected, [ListEntry::Object(meta("b2"))]);
+    }
+
     #[tokio::test]
     async fn an_empty_range_is_opened_without_a_piece() {
         let key = meta("key").key;
