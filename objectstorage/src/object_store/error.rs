@@ -51,7 +51,7 @@ pub(super) fn from_store(source: StoreError, doing: &'static str, target: Target
         ("QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage" | "StorageFull", _) => {
             return Error::Full { doing, name, source: io::Error::other(source) };
         }
-        (code, _) if is_about_credentials(code) => {
+        (code, _) if is_about_credentials(code) || is_denial(code) => {
             return Error::PermissionDenied { doing, name, source: source.into() };
         }
         _ => {}
@@ -96,6 +96,11 @@ pub(super) fn is_about_credentials(code: &str) -> bool {
     )
 }
 
+/// Whether the code says that permissions are missing. A failed listing has no other sign of it.
+pub(super) fn is_denial(code: &str) -> bool {
+    matches!(code, "AccessDenied" | "AllAccessDisabled" | "AccountProblem")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +138,7 @@ mod tests {
             (denied("AccessDenied"), WRITING, "PermissionDenied"),
             (denied("InvalidAccessKeyId"), READING, "PermissionDenied"),
             (generic("ExpiredToken"), READING, "PermissionDenied"),
+            (generic("AccessDenied"), READING, "PermissionDenied"),
             (generic("KeyTooLongError"), WRITING, "UnsupportedKey"),
             (generic("XMinioStorageFull"), WRITING, "Full"),
             (exists(), WRITING, "Unavailable"),

@@ -54,10 +54,11 @@ pub(super) async fn get(store: &dyn ObjectStore, key: &ObjectKey, path: &Path, r
         Err(error) => error,
     };
     // Every store refuses an unsatisfiable range in its own words.
-    if is_part && matches!(error, object_store::Error::Generic { .. }) {
-        if let Some(empty) = empty(head(store, key, path).await?, range)? {
-            return Ok(empty);
-        }
+    if is_part
+        && matches!(error, object_store::Error::Generic { .. })
+        && let Some(empty) = empty(head(store, key, path).await?, range)?
+    {
+        return Ok(empty);
     }
     Err(from_store(error, READING, Target::Key(key)))
 }

@@ -6,7 +6,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use futures::{StreamExt, TryStreamExt, future, stream, stream::BoxStream};
+use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use object_store::{list::PaginatedListOptions, path::Path};
 
 use super::{
@@ -25,18 +25,10 @@ pub(super) fn list(inner: Arc<Inner>, request: ListRequest) -> Listing {
         Some(after) if after > prefix => return stream::empty().boxed(),
         _ => None,
     };
-    let whole = Range { prefix, after, depth, page_entries: None };
-    // Servers do not agree on a listing that begins inside of what they are to sum up.
-    match whole.split() {
-        Some((below, summary, rest)) => {
-            let first = pages(inner.clone(), below).take(1).map_ok({
-                let summary = summary.clone();
-                move |_| ListEntry::Prefix(summary.clone())
-            });
-            let rest = pages(inner, rest).try_filter(move |entry| future::ready(!entry.name().starts_with(&summary)));
-            first.chain(rest).boxed()
-        }
-        None => pages(inner, whole),
+    match (depth, after) {
+        // Servers do not agree on a listing that begins inside of what they are to sum up, so it is summed up here.
+        (ListDepth::OneLevel, Some(after)) => hops(inner, prefix, after),
+        (depth, after) => pages(inner, Range { prefix, after, depth }),
     }
 }
 
@@ -47,29 +39,9 @@ struct Range {
     /// Begins with the prefix.
     after: Option<String>,
     depth: ListDepth,
-    /// The most entries of a page, if not the server's choice.
-    page_entries: Option<usize>,
 }
 
 impl Range {
-    /// Splits a listing of one level that begins inside of a common prefix.
-    ///
-    /// Into what is left below that one, its name, and what comes after it.
-    fn split(&self) -> Option<(Self, String, Self)> {
-        let after = self.after.as_ref().filter(|_| self.depth == ListDepth::OneLevel)?;
-        let slash = after[self.prefix.len()..].find('/')?;
-        let summary = after[..=self.prefix.len() + slash].to_owned();
-        let below = Self {
-            prefix: summary.clone(),
-            after: Some(after.clone()),
-            depth: ListDepth::Recursive,
-            page_entries: Some(1),
-        };
-        // Behind nearly every key below; what is not is filtered out.
-        let rest = Self { after: Some(format!("{summary}\u{10FFFF}")), ..self.clone() };
-        Some((below, summary, rest))
-    }
-
     /// What a stored name is in this listing, if it is in it.
     fn entry(&self, name: &str, size: Option<u64>) -> Option<ListEntry> {
         let text = original(name).filter(|text| text.starts_with(&self.prefix))?;
@@ -79,6 +51,64 @@ impl Range {
             None if is_after => ObjectKey::parse(&text).ok().map(|_| ListEntry::Prefix(text + "/")),
             _ => None,
         }
+    }
+}
+
+/// A listing of one level from a place on: pages of keys are summed up, and what a page did not show below the last
+/// prefix is hopped over. At most one page is read for each prefix.
+fn hops(inner: Arc<Inner>, prefix: String, after: String) -> Listing {
+    let start =
+        Hop { range: Range { prefix, after: Some(after), depth: ListDepth::Recursive }, token: None, seen: None };
+    stream::try_unfold(Some(start), move |hop| {
+        let inner = inner.clone();
+        async move {
+            let Some(hop) = hop else { return Ok::<_, Error>(None) };
+            let read = page(&inner, &hop.range, hop.token.clone()).await;
+            let (keys, token) = read.map_err(|error| from_store(error, LISTING, Target::Prefix(&hop.range.prefix)))?;
+            let (entries, next) = hop.sum_up(keys, token);
+            Ok(Some((stream::iter(entries).map(Ok), next)))
+        }
+    })
+    .try_flatten()
+    .boxed()
+}
+
+/// Where a listing of one level goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Hop {
+    range: Range,
+    token: Option<String>,
+    /// The last prefix that was listed.
+    seen: Option<String>,
+}
+
+impl Hop {
+    /// The entries of a level that a page of keys makes, and where to go on if there is more.
+    fn sum_up(mut self, keys: Vec<ListEntry>, token: Option<String>) -> (Vec<ListEntry>, Option<Self>) {
+        let level = self.range.prefix.len();
+        let summary = |name: &str| name[level..].find('/').map(|slash| name[..=level + slash].to_owned());
+        // A page without a key of ours says nothing about the place.
+        let after = keys.last().map(|last| match summary(last.name()) {
+            // Behind nearly every key below; the others are of a prefix that was seen.
+            Some(prefix) => format!("{prefix}\u{10FFFF}"),
+            None => last.name().to_owned(),
+        });
+        let mut entries = Vec::new();
+        for key in keys {
+            match summary(key.name()) {
+                Some(prefix) if self.seen.as_ref() == Some(&prefix) => {}
+                Some(prefix) => {
+                    self.seen = Some(prefix.clone());
+                    entries.push(ListEntry::Prefix(prefix));
+                }
+                None => entries.push(key),
+            }
+        }
+        let next = token.map(|token| match after {
+            Some(after) => Self { range: Range { after: Some(after), ..self.range }, token: None, ..self },
+            None => Self { token: Some(token), ..self },
+        });
+        (entries, next)
     }
 }
 
@@ -110,7 +140,6 @@ async fn page(
                 // A server ignores it beside a token.
                 offset: range.after.as_deref().map(stored).filter(|_| page_token.is_none()),
                 delimiter: is_one_level.then_some(Cow::Borrowed("/")),
-                max_keys: range.page_entries,
                 page_token,
                 ..PaginatedListOptions::default()
             };
@@ -159,23 +188,27 @@ mod tests {
     use super::*;
 
     fn range(prefix: &str, after: &str, depth: ListDepth) -> Range {
-        Range { prefix: prefix.into(), after: Some(after.into()), depth, page_entries: None }
+        Range { prefix: prefix.into(), after: Some(after.into()), depth }
     }
 
     #[test]
-    fn a_listing_of_one_level_is_split_where_it_begins_inside_of_a_prefix() {
-        for (prefix, after, expected) in [
-            ("", "a", None),
-            ("a/", "a/b", None),
-            ("", "a/b", Some("a/")),
-            ("", "a/", Some("a/")),
-            ("a", "a/b/c", Some("a/")),
-            ("a/", "a/b/c", Some("a/b/")),
-            ("", "/", Some("/")),
+    fn a_page_of_keys_is_summed_up_and_the_rest_of_its_last_prefix_hopped_over() {
+        for (seen, keys, has_more, expected, expected_after) in [
+            (None, vec!["p/a", "p/b/1", "p/b/2"], true, vec!["p/a", "p/b/"], Some("p/b/\u{10FFFF}")),
+            (None, vec!["p/b/1", "p/c"], true, vec!["p/b/", "p/c"], Some("p/c")),
+            (None, vec!["p/b/1", "p/c/1"], false, vec!["p/b/", "p/c/"], None),
+            (Some("p/b/"), vec!["p/b/\u{10FFFF}x", "p/d"], true, vec!["p/d"], Some("p/d")),
+            (None, vec![], true, vec![], Some("p/")),
         ] {
-            let summary = range(prefix, after, ListDepth::OneLevel).split().map(|(_, summary, _)| summary);
-            assert_eq!(summary.as_deref(), expected, "{prefix:?} {after:?}");
-            assert_eq!(range(prefix, after, ListDepth::Recursive).split(), None);
+            let hop =
+                Hop { range: range("p/", "p/", ListDepth::Recursive), token: None, seen: seen.map(str::to_owned) };
+            let keys: Vec<_> = keys.into_iter().filter_map(|key| hop.range.entry(key, Some(1))).collect();
+            let (entries, next) = hop.sum_up(keys, has_more.then(|| "token".to_owned()));
+            assert_eq!(entries.iter().map(ListEntry::name).collect::<Vec<_>>(), expected);
+            let next_after = next.as_ref().and_then(|hop| hop.range.after.as_deref());
+            assert_eq!(next_after, expected_after);
+            // The server's own place is gone on from only where a page showed no key.
+            assert_eq!(next.is_some_and(|hop| hop.token.is_some()), has_more && expected.is_empty());
         }
     }
 

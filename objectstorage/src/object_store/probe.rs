@@ -8,7 +8,7 @@ use object_store::{Error as StoreError, ObjectStore, ObjectStoreExt, PutMode, Pu
 
 use super::{
     create::{PutIds, attributes, id_of},
-    error::{code, is_about_credentials},
+    error::{code, is_about_credentials, is_denial},
 };
 use crate::{Error, Result};
 
@@ -114,7 +114,10 @@ fn unusable(source: StoreError, place: &str, needs: &str) -> Error {
         (Some(code), _) if is_about_credentials(code) => format!(
             "{place} refuses the credentials ({code}): check the access key, the secret, the session token and the clock"
         ),
-        (_, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }) => {
+        (code, source)
+            if code.is_some_and(is_denial)
+                || matches!(source, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. }) =>
+        {
             format!("{place} denies access: check the credentials and that they are allowed {needs}")
         }
         (_, StoreError::NotFound { .. }) => {
@@ -142,6 +145,7 @@ mod tests {
             (denied("InvalidAccessKeyId"), "check the access key, the secret"),
             (generic("ExpiredToken"), "the session token"),
             (denied("AccessDenied"), "allowed s3:ListBucket"),
+            (generic("AccessDenied"), "allowed s3:ListBucket"),
             (generic("InternalError"), "check the endpoint"),
         ] {
             let text = error.to_string();

@@ -24,8 +24,8 @@ async fn s3_conforms() {
 async fn s3_below_a_prefix_conforms() {
     let mut settings = slow();
     settings.key_bytes_max = KEY_BYTES_MAX - 2;
-    // The races are those of the bucket.
-    settings.race_rounds = 5;
+    // The races and the pages are those of the bucket.
+    (settings.race_rounds, settings.listed_objects) = (5, 300);
     let make = async || {
         let part = PrefixStorage::new(open(&new_bucket().await).await, "p");
         Arc::new(part.unwrap()) as Arc<dyn ObjectStorage>
