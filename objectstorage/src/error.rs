@@ -48,10 +48,18 @@ pub enum Error {
         /// "only" for a body that ended early, "at least" for one that went on.
         actual_phrase: &'static str,
     },
-    /// The body is longer than the storage's limit for objects of unknown size; nothing was written.
-    #[error("object `{key}` is larger than the limit of {limit} bytes for objects of unknown size")]
+    /// The body is longer than the storage's limit, for objects of unknown size or for any; nothing was written.
+    #[error("object `{key}` is larger than the limit of {limit} bytes for such objects")]
     TooLarge {
         /// The object that was to be written.
+        key: ObjectKey,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The body is longer than what this storage creates if absent; nothing was written.
+    #[error("object `{key}` is larger than {limit} bytes, the most that this storage can create if absent")]
+    CreateTooLarge {
+        /// The object that was to be created.
         key: ObjectKey,
         /// The limit in bytes.
         limit: u64,
@@ -146,6 +154,7 @@ impl Error {
             | Self::UnsupportedKey { key, .. }
             | Self::SizeMismatch { key, .. }
             | Self::TooLarge { key, .. }
+            | Self::CreateTooLarge { key, .. }
             | Self::RangeNotSatisfiable { key, .. }
             | Self::Body { key, .. }
             | Self::Corrupt { key, .. } => Some(key),

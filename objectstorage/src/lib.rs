@@ -29,6 +29,8 @@
 //! |---|---|---|
 //! | [`PosixStorage`] | a directory, as plain files | a service on one machine |
 //! | [`PosixFlatStorage`] | a directory, under escaped names | the same, where every key must work |
+//! | `S3Storage` (feature `s3`) | a bucket | services on several machines |
+//! | `ObjectStoreStorage` (feature `object-store`) | any store of the crate `object_store` | GCS, Azure, one of your own |
 //! | [`MemoryStorage`] | memory | tests |
 //!
 //! | decorator | what it adds |
@@ -52,10 +54,16 @@ mod implement;
 mod key;
 mod memory;
 mod meter;
+#[cfg(feature = "object-store")]
+mod object_store;
 mod posix;
 mod posixflat;
+#[cfg(feature = "s3")]
+mod s3;
 mod storage;
 
+#[cfg(feature = "object-store")]
+pub use crate::object_store::{Capabilities, ConditionalCreate, ObjectStoreSettings, ObjectStoreStorage};
 #[cfg(feature = "test-util")]
 pub use decorator::faulty::{Call, FaultRates, FaultyStorage, HoldGuard, Moment, Verdict};
 pub use decorator::{
@@ -73,6 +81,12 @@ pub use posixflat::PosixFlatStorage;
 #[cfg(feature = "test-util")]
 #[doc(hidden)]
 pub use posixflat::escaping;
+#[cfg(feature = "s3")]
+pub use s3::{
+    S3Storage,
+    settings::{S3Credentials, S3Settings, Secret},
+    url::{InvalidS3Url, S3Location},
+};
 pub use storage::{
     Body, BodyError, Durability, GetObject, GetRange, ListDepth, ListEntry, ListRequest, ObjectMeta, ObjectStorage,
     PutMode, PutOptions, PutSize,

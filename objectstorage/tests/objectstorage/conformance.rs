@@ -8,8 +8,8 @@ use std::{
 };
 
 use runyard_objectstorage::{
-    CallKind, FaultyStorage, KEY_BYTES_MAX, MemoryStorage, MetricsStorage, ObjectStorage, PosixFlatStorage,
-    PosixStorage, PrefixStorage, RetrySettings, RetryStorage, Verdict, conformance,
+    CallKind, FaultyStorage, KEY_BYTES_MAX, MemoryStorage, MetricsStorage, ObjectStorage, ObjectStoreStorage,
+    PosixFlatStorage, PosixStorage, PrefixStorage, RetrySettings, RetryStorage, Verdict, conformance,
 };
 use tempfile::TempDir;
 
@@ -123,6 +123,25 @@ async fn posixflat_below_a_prefix_conforms() {
     let directories = Directories::default();
     let make = async || {
         let part = PrefixStorage::new(directories.open_flat(in_memory()).await, "p");
+        Arc::new(part.unwrap()) as Arc<dyn ObjectStorage>
+    };
+    conformance::run_with(make, below_prefix()).await;
+}
+
+async fn open_object_store() -> ObjectStoreStorage {
+    let store = Arc::new(object_store::memory::InMemory::new());
+    ObjectStoreStorage::open(store, Default::default()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_store_conforms() {
+    conformance::run(async || Arc::new(open_object_store().await) as Arc<dyn ObjectStorage>).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_store_below_a_prefix_conforms() {
+    let make = async || {
+        let part = PrefixStorage::new(open_object_store().await, "p");
         Arc::new(part.unwrap()) as Arc<dyn ObjectStorage>
     };
     conformance::run_with(make, below_prefix()).await;
