@@ -66,6 +66,8 @@ pub use ext::ObjectStorageExt;
 pub use key::{InvalidKey, KEY_BYTES_MAX, ObjectKey};
 pub use memory::MemoryStorage;
 pub use posix::PosixStorage;
+#[cfg(feature = "test-util")]
+pub use posix::power::{Outcome, SyncVerdict, Syncing, TracedDisk};
 pub use posixflat::PosixFlatStorage;
 pub use storage::{
     Body, BodyError, Durability, GetObject, GetRange, ListDepth, ListEntry, ListRequest, ObjectMeta, ObjectStorage,
