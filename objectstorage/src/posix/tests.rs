@@ -358,20 +358,44 @@ async fn opening_creates_the_directory_or_says_why_it_cannot() {
     }
 }
 
-#[tokio::test]
-async fn a_listing_opens_only_what_is_on_its_way() {
-    let (_directory, storage) = open().await;
-    for name in ["a/1", "b/b/1", "b/c/1", "b/d/1", "e/1"] {
-        put(&storage, name).await.unwrap();
-    }
-    let request = ListRequest { start_after: Some("b/c/1".to_owned()), ..ListRequest::prefix("b/") };
+/// What a listing yields, and which directories it opens for that.
+fn walk(storage: &PosixStorage, request: ListRequest) -> (Vec<String>, Vec<String>) {
     let mut walk = super::walk::Walk::new(storage.store.layout, request);
     let mut names = Vec::new();
     while !walk.is_done() {
         names.extend(walk.page(&storage.store.root).unwrap().iter().map(|entry| entry.name().to_owned()));
     }
+    (names, walk.opened.into_inner())
+}
+
+#[tokio::test]
+async fn a_listing_opens_only_what_is_on_its_way() {
+    let (_directory, storage) = open().await;
+    for name in ["a/1", "b/b/1", "b/c/1", "b/d/1", "e/1"] {
+        put_relaxed(&storage, name).await;
+    }
+    let request = ListRequest { start_after: Some("b/c/1".to_owned()), ..ListRequest::prefix("b/") };
+    let (names, opened) = walk(&storage, request);
     assert_eq!(names, ["b/d/1"]);
-    assert_eq!(walk.opened, ["b/", "b/c/", "b/d/"]);
+    assert_eq!(opened, ["b/", "b/c/", "b/d/"]);
+}
+
+#[tokio::test]
+async fn a_listing_that_starts_deep_in_a_tree_does_not_walk_what_is_before() {
+    let (_directory, storage) = open().await;
+    for number in 0..10 * 10 * 10 {
+        put_relaxed(&storage, &format!("t/{}/{}/{}", number / 100, number / 10 % 10, number % 10)).await;
+    }
+    let start_after = Some("t/8/8/8".to_owned());
+    let (names, opened) = walk(&storage, ListRequest { start_after: start_after.clone(), ..ListRequest::default() });
+    assert_eq!(names.len(), 111);
+    assert_eq!(opened[..5], ["", "t/", "t/8/", "t/8/8/", "t/8/9/"]);
+    assert_eq!(opened.len(), 3 + 2 + 1 + 10, "the way down, and 9/* behind it");
+
+    let depth = ListDepth::OneLevel;
+    let (names, opened) = walk(&storage, ListRequest { start_after, depth, ..ListRequest::prefix("t/8/") });
+    assert_eq!(names, ["t/8/8/", "t/8/9/"]);
+    assert_eq!(opened, ["t/8/", "t/8/8/", "t/8/9/"]);
 }
 
 /// What the first opening wrote down; frozen, because other versions read it.
