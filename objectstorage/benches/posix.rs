@@ -5,7 +5,8 @@
 //! sync, rename, sync the directory, on a blocking thread. That of a get is `cat`.
 //!
 //! `cargo bench -p runyard-objectstorage --bench posix` takes minutes and some gigabytes of disk;
-//! `cargo bench -p runyard-objectstorage --bench posix -- 0.01` does the hundredth part, to see that it works.
+//! `cargo bench -p runyard-objectstorage --bench posix -- 0.01` does the hundredth part, to see that it works;
+//! a second argument, `put`, `large` or `list`, only that part.
 
 use std::{
     error::Error,
@@ -36,19 +37,29 @@ type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 fn main() -> Outcome {
     // Cargo adds an argument of its own.
-    let scale = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let scale = scale.map_or(Ok(1.0), |scale| scale.parse::<f64>())?;
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(bench(scale))
+    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
+    let scale = arguments.next().map_or(Ok(1.0), |scale| scale.parse::<f64>())?;
+    let only = arguments.next();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(bench(scale, only.as_deref()))
 }
 
-async fn bench(scale: f64) -> Outcome {
+async fn bench(scale: f64, only: Option<&str>) -> Outcome {
     let scaled = |count: f64| (count * scale).ceil() as usize;
+    let is_wanted = |part: &str| only.is_none_or(|only| only == part);
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let path = |name| directory.path().join(name);
     let idle = peak()?;
-    puts("put 4 KiB, synced", &directory.path().join("synced"), scaled(2_000.0), Durability::Synced).await?;
-    puts("put 4 KiB, relaxed", &directory.path().join("relaxed"), scaled(20_000.0), Durability::Relaxed).await?;
-    large(&directory.path().join("large"), scaled(LARGE_BYTES as f64) as u64, idle).await?;
-    list(&directory.path().join("many"), scaled(1_000.0), idle).await
+    if is_wanted("put") {
+        puts("put 4 KiB, synced", &path("synced"), scaled(2_000.0), Durability::Synced).await?;
+        puts("put 4 KiB, relaxed", &path("relaxed"), scaled(20_000.0), Durability::Relaxed).await?;
+    }
+    if is_wanted("large") {
+        large(&path("large"), scaled(LARGE_BYTES as f64) as u64, idle).await?;
+    }
+    if is_wanted("list") {
+        list(&path("many"), scaled(1_000.0), idle).await?;
+    }
+    Ok(())
 }
 
 async fn puts(title: &str, path: &Path, count: usize, durability: Durability) -> Outcome {
@@ -150,7 +161,7 @@ async fn large(path: &Path, size: u64, idle: u64) -> Outcome {
     row("  put, relaxed", rate(size, start.elapsed()), &memory(peak()?.saturating_sub(idle)));
     let (mut cats, mut gets, mut peaks) = (Vec::new(), Vec::new(), Vec::new());
     cat(&path.join("large"))?;
-    for _ in 0..7 {
+    for _ in 0..15 {
         cats.push(cat(&path.join("large"))?);
         reset_peak()?;
         gets.push(get(&storage, &key, size).await?);

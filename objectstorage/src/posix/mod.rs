@@ -10,7 +10,7 @@
 //! | `staging.rs` | where is an object until it is whole, and who removes it if it never is? |
 //! | `calls.rs` | which system calls change what is on the disk? |
 //! | `sync.rs` | what must reach the disk before a write is acknowledged? |
-//! | `put.rs`, `get.rs`, `delete.rs` | how is an object written, read, removed? |
+//! | `put.rs`, `get/`, `delete.rs` | how is an object written, read, removed? |
 //! | `list.rs`, `walk.rs` | how are keys listed in order, without walking what was not asked for? |
 //! | `power/` | what is left after the machine lost its power? For tests only. |
 //!

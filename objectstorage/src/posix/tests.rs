@@ -330,11 +330,45 @@ async fn foreign_files_are_passed_over() {
 #[tokio::test]
 async fn a_file_that_somebody_truncated_is_reported() {
     let (directory, storage) = open().await;
-    storage.put_bytes(&key("a"), vec![1; 2_000_000].into(), PutMode::Create).await.unwrap();
+    storage.put_bytes(&key("a"), vec![1; 8_000_000].into(), PutMode::Create).await.unwrap();
     let object = storage.get(&key("a"), crate::GetRange::Full).await.unwrap();
     fs::File::options().write(true).open(directory.path().join("a")).unwrap().set_len(10).unwrap();
     let read: crate::Result<Vec<_>> = object.stream.try_collect().await;
     assert!(matches!(read.unwrap_err(), Error::Corrupt { .. }));
+}
+
+/// How many descriptors of this process are open on a file.
+fn descriptors_of(path: &Path) -> usize {
+    let all = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    all.filter(|target| target == path).count()
+}
+
+#[tokio::test]
+async fn a_reader_who_takes_his_time_gets_everything_and_one_who_leaves_keeps_nothing_open() {
+    let (directory, storage) = open().await;
+    let path = directory.path().canonicalize().unwrap().join("a");
+    let content: Vec<_> = (0..8_000_000_u32).map(|at| (at.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
+    storage.put_bytes(&key("a"), content.clone().into(), PutMode::Create).await.unwrap();
+
+    let mut slow = storage.get(&key("a"), crate::GetRange::Full).await.unwrap().stream;
+    let mut read = Vec::new();
+    while let Some(piece) = slow.try_next().await.unwrap() {
+        read.extend_from_slice(&piece);
+        // Until the reader has come as far ahead as it may: another call takes the same threads.
+        for _ in 0..20 {
+            storage.head(&key("a")).await.unwrap();
+        }
+    }
+    assert!(read == content);
+
+    let mut leaving = storage.get(&key("a"), crate::GetRange::Full).await.unwrap().stream;
+    leaving.try_next().await.unwrap();
+    assert!(descriptors_of(&path) > 0);
+    drop((slow, leaving));
+    // A system call that was under way ends by itself.
+    while descriptors_of(&path) > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
