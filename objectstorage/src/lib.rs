@@ -38,6 +38,8 @@
 //! | [`RetryStorage`] | further attempts where they are harmless, with growing delays |
 //! | `FaultyStorage` (feature `test-util`) | failures by plan: before an effect, after it, late, a crash |
 //!
+//! How a storage in a directory stands a power loss, `TracedDisk` (feature `test-util`) tries after every call.
+//!
 //! A storage of one's own implements [`ObjectStorage`] and proves itself with one call to the suite in `conformance`
 //! (feature `conformance`).
 

@@ -308,6 +308,23 @@ async fn a_root_that_was_not_synced_is_caught() {
     check(&history, Layout::Tree, 3).await.expect_err("the root itself is lost");
 }
 
+/// The next to open the directories cannot know whether they were synced.
+#[tokio::test]
+async fn directories_of_a_process_that_died_while_it_made_them_are_synced_by_the_next() {
+    for layout in [Layout::Tree, Layout::Flat] {
+        let opening = run(Run { processes: 1, ..plain(layout) }, &[]).await.disk.syncs();
+        let mut number = 0;
+        let on_sync = move |syncing| {
+            number += 1;
+            let is_dead = number <= opening && syncing != Syncing::File;
+            if is_dead { SyncVerdict::Drop } else { SyncVerdict::Make }
+        };
+        let second = Run { layout, processes: 2, has_exclusive_rename: true, on_sync };
+        let history = run(second, &[Delete("never"), Put("d/x", Synced, Create)]).await;
+        check(&history, layout, 6).await.unwrap_or_else(|broken| panic!("{layout:?}: {broken}"));
+    }
+}
+
 /// A sync that fails is neither repeated nor believed: whatever it was for, no promise is broken by it.
 #[tokio::test]
 async fn a_failed_sync_breaks_no_promise() {
