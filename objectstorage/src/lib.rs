@@ -40,6 +40,8 @@
 //! | [`RetryStorage`] | further attempts where they are harmless, with growing delays |
 //! | `FaultyStorage` (feature `test-util`) | failures by plan: before an effect, after it, late, torn, slow, full, a crash |
 //!
+//! How a storage in a directory stands a power loss, `TracedDisk` (feature `test-util`) tries after every call.
+//!
 //! A storage of one's own implements [`ObjectStorage`] and proves itself with one call to the suite in `conformance`
 //! (feature `conformance`). [`Body::collect`], [`GetRange::within`], [`GetObject::from_bytes`], [`ListRequest::select`]
 //! and [`Error::from_io`] are what most of them need; `examples/custom_storage.rs` of the crate `runyard` is one of under
@@ -77,6 +79,8 @@ pub use ext::ObjectStorageExt;
 pub use key::{InvalidKey, KEY_BYTES_MAX, ObjectKey};
 pub use memory::MemoryStorage;
 pub use posix::PosixStorage;
+#[cfg(feature = "test-util")]
+pub use posix::power::{Outcome, SyncVerdict, Syncing, TracedDisk};
 pub use posixflat::PosixFlatStorage;
 #[cfg(feature = "test-util")]
 #[doc(hidden)]
