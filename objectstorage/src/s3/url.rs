@@ -20,8 +20,8 @@ use crate::ObjectKey;
 /// ```
 /// use runyard_objectstorage::S3Location;
 ///
-/// let location: S3Location = "s3://ci/team/a?endpoint=http://127.0.0.1:9000&region=eu-west-1".parse()?;
-/// assert_eq!((location.settings.bucket.as_str(), location.prefix.as_str()), ("ci", "team/a"));
+/// let location: S3Location = "s3://builds/team/a?endpoint=http://127.0.0.1:9000&region=eu-west-1".parse()?;
+/// assert_eq!((location.settings.bucket.as_str(), location.prefix.as_str()), ("builds", "team/a"));
 /// # Ok::<(), runyard_objectstorage::InvalidS3Url>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
