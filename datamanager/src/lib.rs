@@ -51,17 +51,21 @@
 //! The durable part is in `wal`: `committer` is the way of a write, `recovery` that of a start, `record` and `layout`
 //! are the format. The `conformance` suite says what every data manager promises.
 
+mod base;
 mod codec;
 mod collection;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod coordinator;
+mod entry;
 mod error;
 mod ext;
 mod follow;
+mod history;
 mod layout;
 mod limits;
 mod manager;
+mod manifest;
 mod memory;
 mod memtable;
 mod position;
