@@ -20,6 +20,8 @@ use crate::{
 
 mod expired;
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 /// The entries of one checkpoint.

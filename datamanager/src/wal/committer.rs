@@ -10,13 +10,13 @@ use tokio::time::Instant;
 use crate::{
     Result,
     limits::TRANSACTION_BYTES_MAX,
+    manifest::Tip,
     record::{BatchId, encode_batch},
     store::{Batch, Store},
     wal::{
         log::{Found, LogObjects},
         plan::plan,
         queue::{Pending, Queue},
-        recovery::Tip,
         slot::{self, Outcome},
     },
 };
@@ -91,6 +91,9 @@ impl Committer {
             for (mut pending, error) in plan.refused {
                 pending.reply.send(Err(error));
             }
+            for pending in plan.below_base {
+                pending.hand_back();
+            }
             self.queue.put_back(plan.deferred);
             if plan.accepted.is_empty() {
                 return true;
@@ -105,7 +108,7 @@ impl Committer {
             let error = match outcome {
                 Outcome::Written => {
                     self.tip = Tip { lsn, hash };
-                    self.publish(plan.accepted, bytes.len());
+                    self.publish(plan.accepted);
                     return true;
                 }
                 Outcome::Foreign(found) => match self.apply_foreign(*found) {
@@ -129,7 +132,7 @@ impl Committer {
     }
 
     /// Makes our own batch visible, then answers its callers.
-    fn publish(&self, accepted: Vec<Pending>, bytes: usize) {
+    fn publish(&self, accepted: Vec<Pending>) {
         let (transactions, replies): (Vec<_>, Vec<_>) = accepted
             .into_iter()
             .map(|pending| {
@@ -137,7 +140,7 @@ impl Committer {
                 (pending.logged, (pending.reply, position))
             })
             .unzip();
-        self.store.apply(Batch { lsn: self.tip.lsn, transactions, bytes });
+        self.store.apply(Batch::new(self.tip.lsn, self.tip.hash, transactions));
         for (mut reply, position) in replies {
             reply.send(Ok(position));
         }
