@@ -59,7 +59,17 @@ impl<'a> Reader<'a> {
     }
 
     /// A number of any size, in its shortest form.
+    #[inline]
     pub(crate) fn number(&mut self) -> Result<u64, Damage> {
+        // Nearly all of them are one byte.
+        if let Some((byte @ 0..0x80, rest)) = self.0.split_first() {
+            self.0 = rest;
+            return Ok((*byte).into());
+        }
+        self.long_number()
+    }
+
+    fn long_number(&mut self) -> Result<u64, Damage> {
         let mut number = 0_u64;
         for shift in (0..u64::BITS).step_by(7) {
             let [byte] = self.array()?;

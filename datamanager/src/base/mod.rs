@@ -119,10 +119,11 @@ impl Base {
 async fn get(files: &DataFiles, collection: &str, layers: &CollectionFiles, key: &[u8]) -> Result<Option<Entry>> {
     if !layers.deltas.is_empty() {
         let hash = filter_hash(key);
+        // The filter first: it says no to nearly every key, and in the fewest steps.
         let may_have = |delta: &&DeltaMeta| {
-            (&delta.file.first[..]..=&delta.file.last[..]).contains(&key)
+            filter_may_contain(&delta.filter, hash)
+                && (&delta.file.first[..]..=&delta.file.last[..]).contains(&key)
                 && delta.is_live(key, &layers.cursor)
-                && filter_may_contain(&delta.filter, hash)
         };
         for delta in layers.deltas.iter().filter(may_have) {
             if let Some(entry) = files.get(collection, &delta.file, key).await? {

@@ -6,8 +6,8 @@
 //!           shared | suffix | lsn | index | 1 + length | value
 //! ```
 //!
-//! `shared` is how much of the key before a key begins with; every so many entries it is 0, which makes places from
-//! where a search may begin. Numbers are LEB128. In a file a block is compressed with zstd, or stored as it is where
+//! `shared` is how much of the key before a key begins with; every so many entries or bytes it is 0, which makes places
+//! from where a search may begin. Numbers are LEB128. In a file a block is compressed with zstd, or stored as it is where
 //! that is not larger; its checksum, and how long it is in both forms, are in the file's index.
 
 use std::cmp::Ordering;
@@ -20,8 +20,11 @@ use crate::{
     entry::Entry,
 };
 
-/// How many entries share the beginnings of their keys, one with the next, before one is written whole.
+/// How many entries share the beginnings of their keys, one with the next, before a key is written whole.
 const ENTRIES_PER_START: usize = 16;
+
+/// After how many bytes a key is written whole, however few entries they are: to step over them costs more than the key.
+const BYTES_PER_START: usize = 512;
 
 /// A block that is longer is not compressed, so that no reader has to believe in an arbitrary length.
 const COMPRESSED_BYTES_MAX: usize = 8 << 20;
@@ -33,7 +36,9 @@ const ENTRY_OVERHEAD_BYTES: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct BlockBuilder {
     bytes: Vec<u8>,
-    entries: usize,
+    /// Where the last key is that is written whole, and how many entries there are from it on.
+    start: usize,
+    since_start: usize,
     last: Bytes,
     newest: Position,
 }
@@ -55,7 +60,7 @@ impl BlockBuilder {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.entries == 0
+        self.bytes.is_empty()
     }
 
     /// How long the block may become with one more entry.
@@ -66,9 +71,13 @@ impl BlockBuilder {
     /// Adds an entry after all others.
     pub(super) fn push(&mut self, entry: &Entry) {
         debug_assert!(self.is_empty() || self.last < entry.key, "entries come in ascending order");
-        let shared = match self.entries % ENTRIES_PER_START {
-            0 => 0,
-            _ => self.last.iter().zip(&entry.key).take_while(|(last, key)| last == key).count(),
+        let starts =
+            self.is_empty() || self.since_start >= ENTRIES_PER_START || self.len() - self.start >= BYTES_PER_START;
+        let shared = if starts {
+            (self.start, self.since_start) = (self.len(), 0);
+            0
+        } else {
+            self.last.iter().zip(&entry.key).take_while(|(last, key)| last == key).count()
         };
         put_length(&mut self.bytes, shared);
         put_bytes(&mut self.bytes, &entry.key[shared..]);
@@ -81,7 +90,7 @@ impl BlockBuilder {
                 self.bytes.extend_from_slice(value);
             }
         }
-        self.entries += 1;
+        self.since_start += 1;
         self.last = entry.key.clone();
         self.newest = self.newest.max(entry.position);
     }
@@ -220,8 +229,8 @@ impl Block {
     /// A cursor from where going on leads to every entry with at least this key.
     fn cursor_before(&self, key: &[u8]) -> Cursor<'_> {
         let after = self.starts.partition_point(|start| {
-            let first = Encoded::read(&mut Reader::new(&self.bytes[*start as usize..]));
-            first.is_ok_and(|first| first.suffix <= key)
+            let first = Encoded::read_key(&mut Reader::new(&self.bytes[*start as usize..]));
+            first.is_ok_and(|(_, first)| first <= key)
         });
         self.cursor_at(after.saturating_sub(1))
     }
@@ -242,9 +251,13 @@ impl Block {
 }
 
 impl<'a> Encoded<'a> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self, Damage> {
+    fn read_key(reader: &mut Reader<'a>) -> Result<(usize, &'a [u8]), Damage> {
         let shared = usize::try_from(reader.number()?).map_err(|_| "a key shares more than there is")?;
-        let suffix = reader.bytes()?;
+        Ok((shared, reader.bytes()?))
+    }
+
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Damage> {
+        let (shared, suffix) = Self::read_key(reader)?;
         let lsn = reader.number()?;
         let index = u32::try_from(reader.number()?).map_err(|_| "a position is out of range")?;
         let value = match reader.number()? {

@@ -5,6 +5,7 @@ mod conformance;
 mod contention;
 mod costs;
 mod crashes;
+mod fuzzing;
 mod outages;
 mod processes;
 mod properties;
