@@ -99,4 +99,6 @@ pub use manager::{
 pub use memory::MemoryDataManager;
 pub use position::Position;
 pub use tx::Tx;
-pub use wal::{WalBuilder, WalDataManager};
+#[cfg(feature = "test-util")]
+pub use wal::VirtualUptime;
+pub use wal::{CheckpointPin, Status, SystemUptime, Uptime, WalBuilder, WalDataManager};

@@ -4,6 +4,7 @@
 //! `format`, the newest one of a store is found in `newest`.
 
 pub(crate) mod format;
+pub(crate) mod newest;
 
 use std::collections::BTreeMap;
 

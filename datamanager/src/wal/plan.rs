@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::{Error, Position, ReadSet, record::Logged, store::Check, wal::queue::Pending};
+use crate::{Error, Position, ReadSet, record::Logged, store::Check, system, wal::queue::Pending};
 
 /// What becomes of transactions that wait.
 #[derive(Debug, Default)]
@@ -32,12 +32,13 @@ struct Written {
 }
 
 /// Plans the batch with number `lsn`; `check` is against everything visible.
-pub(crate) fn plan(lsn: u64, candidates: Vec<Pending>, check: impl Fn(&ReadSet) -> Check) -> Plan {
+pub(crate) fn plan(lsn: u64, candidates: Vec<Pending>, check: impl Fn(&Pending) -> Check) -> Plan {
     let mut plan = Plan::default();
     let mut written = Written::default();
     let alone = candidates.len() == 1;
+    let mut closed = false;
     for mut pending in candidates {
-        match check(&pending.reads) {
+        match check(&pending) {
             Check::Refused(error) => {
                 plan.refused.push((pending, error));
                 continue;
@@ -46,7 +47,7 @@ pub(crate) fn plan(lsn: u64, candidates: Vec<Pending>, check: impl Fn(&ReadSet) 
                 plan.below_base.push(pending);
                 continue;
             }
-            Check::Valid if written.touches(&pending.reads) => {
+            Check::Valid if closed || written.touches(&pending.reads) => {
                 plan.deferred.push(pending);
                 continue;
             }
@@ -56,6 +57,8 @@ pub(crate) fn plan(lsn: u64, candidates: Vec<Pending>, check: impl Fn(&ReadSet) 
         if !alone {
             written.add(&pending.logged);
         }
+        // Whether what comes after may be committed is known once this is.
+        closed = system::changes_maintenance(&pending.logged);
         plan.accepted.push(pending);
     }
     plan
@@ -118,7 +121,8 @@ mod tests {
         pending(&queue, &["stale"], &["c"]).await;
         pending(&queue, &["b"], &["d"]).await;
         pending(&queue, &["old"], &["e"]).await;
-        let check = |reads: &ReadSet| {
+        let check = |pending: &Pending| {
+            let reads = &pending.reads;
             let stale = reads.keys.iter().any(|(_, key)| &key[..] == b"stale");
             let old = reads.keys.iter().any(|(_, key)| &key[..] == b"old");
             match (stale, old) {
