@@ -72,6 +72,7 @@ mod history;
 // Checkpoints, their cleaning and leadership are what uses all of these four.
 #[allow(dead_code)]
 mod layout;
+mod leader;
 mod limits;
 mod manager;
 #[allow(dead_code)]
@@ -92,6 +93,7 @@ mod wal;
 pub use collection::{Collection, Index};
 pub use error::{Error, Result};
 pub use ext::{DataManagerExt, IndexPage, IndexScan, TypedPage};
+pub use leader::Leadership;
 pub use limits::{BATCH_BYTES_MAX, COLLECTION_NAME_BYTES_MAX, KEY_BYTES_MAX};
 pub use manager::{
     Action, Change, Committed, DataManager, Direction, KeyRange, Page, ReadSet, Scan, Snapshot, Transaction,

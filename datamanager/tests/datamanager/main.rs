@@ -6,6 +6,7 @@ mod contention;
 mod costs;
 mod crashes;
 mod fuzzing;
+mod leading;
 mod outages;
 mod processes;
 mod properties;
