@@ -52,6 +52,8 @@
 //! are the format. The `conformance` suite says what every data manager promises.
 
 mod base;
+#[allow(dead_code)] // Until a checkpoint is written, only tests plan one.
+mod checkpoint;
 mod codec;
 mod collection;
 #[cfg(any(test, feature = "conformance"))]
