@@ -31,7 +31,7 @@ use crate::{
 };
 
 mod committer;
-mod format;
+pub(crate) mod format;
 mod log;
 mod plan;
 mod queue;
