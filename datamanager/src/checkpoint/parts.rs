@@ -39,7 +39,12 @@ impl Parts {
         let empty = Part { deltas: vec![0; files.deltas.len()], ..Part::default() };
         let mut starts: Vec<_> = files.base.iter().map(|file| file.first.clone()).collect();
         let is_stale = |file: &FileMeta| 2 * file.tombstones > file.entries && file.newest <= forgotten;
-        let part = |file: &FileMeta| Part { base: file.size, is_stale: is_stale(file), ..empty.clone() };
+        let part = |file: &FileMeta| Part {
+            base: file.size,
+            entries: file.entries,
+            is_stale: is_stale(file),
+            ..empty.clone()
+        };
         let mut parts: Vec<_> = files.base.iter().map(part).collect();
         if files.base.last().is_none_or(|last| last.size > settings.data_file_size_max / 2) {
             starts.push(files.base.last().map_or_else(Bytes::new, |last| [&last.last[..], &[0]].concat().into()));
@@ -50,9 +55,10 @@ impl Parts {
     }
 
     /// Adds a change of the entry with this key that takes some bytes.
-    pub(crate) fn add_change(&mut self, key: &[u8], bytes: u64) {
+    pub(crate) fn add_change(&mut self, key: &[u8], bytes: u64, is_tombstone: bool) {
         let part = self.of(key);
         self.parts[part].changed += bytes;
+        self.parts[part].deletes += u64::from(is_tombstone);
     }
 
     /// Adds what is live in the blocks of a delta file.
@@ -62,7 +68,8 @@ impl Parts {
         delta: usize,
         blocks: impl IntoIterator<Item = BlockLoad>,
     ) {
-        let mut first = self.of(&files.deltas[delta].file.first);
+        let file = &files.deltas[delta].file;
+        let mut first = self.of(&file.first);
         for block in blocks {
             let last = self.of(&block.last);
             // Where in the block a part ends is not known. A part that may have something of it never gets nothing.
@@ -71,6 +78,7 @@ impl Parts {
                 let (start, end) = self.range(part..part + 1);
                 if block.newest > files.folded.least(start, end.map(|end| &end[..])) {
                     self.parts[part].deltas[delta] += share;
+                    self.parts[part].deletes += share * file.tombstones / file.size.max(1);
                 }
             }
             first = last;

@@ -27,6 +27,10 @@ pub(crate) struct Part {
     pub(crate) changed: u64,
     /// What is live in each delta file.
     pub(crate) deltas: Vec<u64>,
+    /// How many entries the base file has.
+    pub(crate) entries: u64,
+    /// How many tombstones there are in changes and deltas, about.
+    pub(crate) deletes: u64,
     /// Whether much of the base file are tombstones that nobody needs any more.
     pub(crate) is_stale: bool,
 }
@@ -71,8 +75,8 @@ fn choose_folds(parts: &[Part], entry_max: u64, settings: &Settings) -> Vec<bool
     let size_max = settings.data_file_size_max;
     let base: u64 = parts.iter().map(|part| part.base).sum();
     let live = parts.iter().map(Part::live).sum::<u64>();
-    if base + live <= SMALL {
-        return vec![live > 0 || parts.len() > 2; parts.len()];
+    if live > 0 && base + live <= SMALL {
+        return vec![true; parts.len()];
     }
     let mut folded: Vec<_> = parts.iter().map(|part| part.is_worth_a_fold(size_max)).collect();
     let mut rest: u64 = parts.iter().zip(&folded).filter(|(_, folded)| !**folded).map(|(part, _)| part.live()).sum();
@@ -111,6 +115,9 @@ const LIVE_PERCENT: u64 = 82;
 /// How many percent of the base files are written anew at once.
 const QUANTUM_PERCENT: u64 = 10;
 
+/// How many times the changes a delta may be, to be merged with them without a second thought.
+const DEAR: u64 = 4;
+
 impl Part {
     /// What a fold takes in.
     pub(crate) fn live(&self) -> u64 {
@@ -125,7 +132,8 @@ impl Part {
     /// Whether waiting would not make it cheaper.
     fn is_worth_a_fold(&self, size_max: u64) -> bool {
         let base = if self.base == 0 { size_max / 2 } else { self.base };
-        self.is_stale || 2 * self.changed >= base || self.live() >= base
+        let is_mostly_deleted = self.deletes > 0 && 2 * self.deletes >= self.entries && self.entries > 0;
+        self.is_stale || is_mostly_deleted || 2 * self.changed >= base || self.live() >= base
     }
 }
 
@@ -150,6 +158,12 @@ fn choose_merged(live: &[u64], changed: u64, capacity: u64, deltas_max: usize) -
     // a number of times that grows with the logarithm of what accumulates.
     let is_cheap = |next: u64, bytes| next <= bytes && next + bytes <= capacity;
     while merged < smallest.len() && (!fits(merged, bytes) || is_cheap(live[smallest[merged]], bytes)) {
+        bytes += live[smallest[merged]];
+        merged += 1;
+    }
+    // A large one was written anew for small changes: make room, so that the next ones need not do that again.
+    let was_dear = merged > 0 && live[smallest[merged - 1]] > DEAR * changed;
+    while was_dear && merged < smallest.len() && smallest.len() - merged + files(bytes) > deltas_max * 3 / 4 {
         bytes += live[smallest[merged]];
         merged += 1;
     }

@@ -117,7 +117,7 @@ impl Writer {
         let mut parts = Parts::new(files, &self.settings, self.forgotten);
         let mut entry_max = 0;
         for entry in changes.into_iter().flat_map(|changes| changes.entries(name, KeyRange::all())) {
-            parts.add_change(&entry.key, size(&entry));
+            parts.add_change(&entry.key, size(&entry), entry.value.is_none());
             entry_max = entry_max.max(size(&entry));
             tokio::task::coop::consume_budget().await;
         }
