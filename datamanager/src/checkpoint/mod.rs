@@ -29,6 +29,7 @@ pub(crate) mod publish;
 mod simulation;
 #[cfg(test)]
 mod tests;
+pub(crate) mod when;
 pub(crate) mod write;
 
 /// What a checkpoint covers.

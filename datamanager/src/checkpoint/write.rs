@@ -3,7 +3,7 @@
 //! Streamed: entries are merged from changes, deltas and base files, and the blocks of a new file go into its put as
 //! they are finished, so memory is bounded by blocks. A failure leaves files that no manifest names.
 
-use std::{collections::BTreeSet, ops::Bound, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeSet, ops::Bound, sync::Arc};
 
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt, TryStreamExt, channel::mpsc, stream};
@@ -157,7 +157,7 @@ impl Writer {
             !plan.merged.contains(&(number - 1)) && !plan.dropped.contains(&(number - 1))
         });
         after.deltas.extend(made.into_iter().map(|file| DeltaMeta { filter: file.delta_filter(), file: file.meta }));
-        after.deltas.sort_by(|one, other| other.file.newest.cmp(&one.file.newest));
+        after.deltas.sort_by_key(|delta| Reverse(delta.file.newest));
         if after.deltas.is_empty() {
             after.folded.steps.clear();
         }
