@@ -56,6 +56,8 @@
 #![allow(dead_code, unused_imports, reason = "checkpoints are not wired in yet")]
 
 mod base;
+#[allow(dead_code)] // Until a checkpoint is written, only tests plan one.
+mod checkpoint;
 mod codec;
 mod collection;
 #[cfg(any(test, feature = "conformance"))]

@@ -7,8 +7,7 @@ use crate::{Direction, Result, entry::Entry};
 /// Entries in ascending or descending order of their keys, each key once.
 pub(crate) type EntryStream = BoxStream<'static, Result<Entry>>;
 
-/// The newest version of each entry: of layers that have the same key, the first in `layers` wins, whatever its
-/// positions say. Tombstones are handed on. The layers are sorted in `direction`, and so is the result.
+/// The newest version of each entry, by its position; of equal ones that of the first layer. Tombstones are handed on. The layers are sorted in `direction`, and so is the result.
 ///
 /// It ends with the first error of any layer. At most one entry of each layer is held.
 pub(crate) fn merge(mut layers: Vec<EntryStream>, direction: Direction) -> EntryStream {
@@ -53,24 +52,26 @@ async fn begin(mut rest: EntryStream) -> Result<Option<Layer>> {
 /// Takes the next entry, and drops its older versions.
 async fn next(layers: &mut Vec<Layer>, direction: Direction) -> Result<Option<Entry>> {
     let first = match direction {
-        // Of equal ones these return the first and the last.
-        Direction::Ascending => layers.iter().enumerate().min_by(|(_, a), (_, b)| a.head.key.cmp(&b.head.key)),
-        Direction::Descending => layers.iter().enumerate().rev().max_by(|(_, a), (_, b)| a.head.key.cmp(&b.head.key)),
+        Direction::Ascending => layers.iter().map(|layer| &layer.head.key).min(),
+        Direction::Descending => layers.iter().map(|layer| &layer.head.key).max(),
     };
-    let Some((winner, _)) = first else { return Ok(None) };
-    let mut entry = None;
-    // No layer before the winner has the key. Backwards, so that one that has ended can be taken out.
-    for index in (winner..layers.len()).rev() {
-        if index != winner && layers[index].head.key != layers[winner].head.key {
+    let Some(key) = first.cloned() else { return Ok(None) };
+    let mut newest: Option<Entry> = None;
+    // Backwards, so that one that has ended can be taken out.
+    for index in (0..layers.len()).rev() {
+        let layer = &mut layers[index];
+        if layer.head.key != key {
             continue;
         }
-        let layer = &mut layers[index];
-        match layer.rest.next().await.transpose()? {
-            Some(head) => entry = Some(std::mem::replace(&mut layer.head, head)),
-            None => entry = Some(layers.remove(index).head),
+        let version = match layer.rest.next().await.transpose()? {
+            Some(head) => std::mem::replace(&mut layer.head, head),
+            None => layers.remove(index).head,
+        };
+        if newest.as_ref().is_none_or(|newest| version.position >= newest.position) {
+            newest = Some(version);
         }
     }
-    Ok(entry)
+    Ok(newest)
 }
 
 #[cfg(test)]
@@ -97,20 +98,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_first_layer_with_a_key_wins(
-            layers in vec(prop::collection::btree_map(key(), any::<bool>(), 0..12), 0..6),
+        fn the_newest_version_of_a_key_wins(
+            layers in vec(prop::collection::btree_map(key(), (any::<bool>(), 0..9_u64), 0..12), 0..6),
             descending in any::<bool>(),
         ) {
             let direction = if descending { Direction::Descending } else { Direction::Ascending };
             let mut model = BTreeMap::new();
             let mut streams = Vec::new();
             for (number, layer) in layers.iter().enumerate() {
-                // The position says which layer it is from; that later ones are newer by it must not matter.
-                let entries = layer.iter().map(|(key, deleted)| {
-                    entry(key.clone(), number as u64, (!deleted).then_some(&[number as u8][..]))
+                let entries = layer.iter().map(|(key, (deleted, lsn))| {
+                    entry(key.clone(), *lsn, (!deleted).then_some(&[number as u8][..]))
                 });
                 for entry in entries.clone() {
-                    model.entry(entry.key.clone()).or_insert(entry);
+                    let newest = model.entry(entry.key.clone()).or_insert_with(|| entry.clone());
+                    if entry.position > newest.position {
+                        *newest = entry;
+                    }
                 }
                 streams.push(stream_of(entries.collect::<Vec<_>>(), direction));
             }

@@ -1,18 +1,17 @@
 //! What does the newest checkpoint hold?
 //!
 //! The lowest tier of a store: the data files of one manifest, read through a cache. It never changes; a new checkpoint
-//! is a new base. Of an entry that is in several files, the version in the newest one counts: live deltas, the newest
-//! first, then the base file whose keys it is among.
+//! is a new base. Of an entry that is in several files, the newest version counts: of live deltas by its position, then
+//! that of the base file whose keys it is among.
 
 use std::{ops::Bound, sync::Arc};
 
-use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
     Direction, KeyRange, Position, Result,
     entry::Entry,
-    manifest::{CollectionFiles, DeltaMeta, FileMeta, Manifest},
+    manifest::{CollectionFiles, DeltaMeta, FileMeta, Folded, Manifest},
     merge::{EntryStream, merge},
     record::Hash,
     table::{Caching, DataFiles, filter_hash, filter_may_contain, missing},
@@ -119,16 +118,26 @@ impl Base {
 async fn get(files: &DataFiles, collection: &str, layers: &CollectionFiles, key: &[u8]) -> Result<Option<Entry>> {
     if !layers.deltas.is_empty() {
         let hash = filter_hash(key);
+        let folded = layers.folded.at(key);
+        let mut newest: Option<Entry> = None;
         // The filter first: it says no to nearly every key, and in the fewest steps.
         let may_have = |delta: &&DeltaMeta| {
             filter_may_contain(&delta.filter, hash)
                 && (&delta.file.first[..]..=&delta.file.last[..]).contains(&key)
-                && delta.is_live(key, &layers.cursor)
+                && delta.file.newest > folded
         };
         for delta in layers.deltas.iter().filter(may_have) {
-            if let Some(entry) = files.get(collection, &delta.file, key).await? {
-                return Ok(Some(entry));
+            if newest.as_ref().is_some_and(|newest| newest.position >= delta.file.newest) {
+                break;
             }
+            let found = files.get(collection, &delta.file, key).await?;
+            let is_newer = |entry: &Entry| entry.position > newest.as_ref().map_or(folded, |newest| newest.position);
+            if found.as_ref().is_some_and(is_newer) {
+                newest = found;
+            }
+        }
+        if newest.is_some() {
+            return Ok(newest);
         }
     }
     let file = layers.base.partition_point(|file| file.last < key);
@@ -147,8 +156,8 @@ fn scan(
 ) -> EntryStream {
     let entries = |file: &FileMeta| files.entries(collection, file.clone(), range.clone(), direction, Caching::Use);
     let deltas = layers.deltas.iter().filter(|delta| overlaps(&delta.file, &range));
-    let mut streams: Vec<EntryStream> =
-        deltas.map(|delta| live(entries(&delta.file), delta, layers.cursor.clone())).collect();
+    let folded = Arc::new(layers.folded.clone());
+    let mut streams: Vec<EntryStream> = deltas.map(|delta| live(entries(&delta.file), folded.clone())).collect();
     // Base files do not overlap: one after the other is in order.
     let mut base: Vec<EntryStream> = layers.base.iter().filter(|file| overlaps(file, &range)).map(entries).collect();
     if direction == Direction::Descending {
@@ -159,14 +168,12 @@ fn scan(
 }
 
 /// The entries of a delta that still count.
-fn live(entries: EntryStream, delta: &DeltaMeta, cursor: Bytes) -> EntryStream {
-    // All that it is asked about is here; what it may contain is not.
-    let delta = DeltaMeta { filter: Bytes::new(), ..delta.clone() };
-    entries.try_filter(move |entry| std::future::ready(delta.is_live(&entry.key, &cursor))).boxed()
+pub(crate) fn live(entries: EntryStream, folded: Arc<Folded>) -> EntryStream {
+    entries.try_filter(move |entry| std::future::ready(folded.is_live(&entry.key, entry.position))).boxed()
 }
 
 /// Whether a file may have entries of a range.
-fn overlaps(file: &FileMeta, range: &KeyRange) -> bool {
+pub(crate) fn overlaps(file: &FileMeta, range: &KeyRange) -> bool {
     let begins_early_enough = match &range.end {
         Bound::Unbounded => true,
         Bound::Included(end) => file.first <= end,

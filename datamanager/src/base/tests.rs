@@ -24,16 +24,18 @@ struct Layers {
     written: BTreeMap<Bytes, Position>,
     base: Model,
     /// The newest first; what is in them stays there when it is dead.
-    deltas: Vec<(Model, Bytes, bool)>,
-    cursor: Bytes,
+    deltas: Vec<Model>,
+    folded: Folded,
 }
 
 #[derive(Clone, Debug)]
 enum Step {
     Change(BTreeMap<Bytes, Option<Bytes>>),
-    /// Folds from the cursor up to a key (up to the end if it is not after the cursor), and the changes that are in that
-    /// range with it; drops tombstones there, if they are old enough.
-    Fold(Bytes, BTreeMap<Bytes, Option<Bytes>>, bool),
+    /// Folds from a key on, up to another one (up to the end if that is not after the first), and the changes that are
+    /// in that range with it; drops tombstones there, if they are old enough.
+    Fold(Bytes, Bytes, BTreeMap<Bytes, Option<Bytes>>, bool),
+    /// Merges what is live in some delta into the newest one.
+    Merge(usize),
 }
 
 fn versions(lsn: u64, changes: &BTreeMap<Bytes, Option<Bytes>>) -> Model {
@@ -50,27 +52,32 @@ impl Layers {
             Step::Change(changes) => {
                 let written = versions(lsn, changes);
                 self.write_down(&written);
-                self.deltas.insert(0, (written, self.cursor.clone(), false));
+                self.deltas.insert(0, written);
             }
-            Step::Fold(to, changes, drop_tombstones) => {
-                let to = (*to > self.cursor).then_some(to);
-                let from = self.cursor.clone();
-                let folded = |key: &Bytes| *key >= from && to.is_none_or(|to| key < to);
+            Step::Fold(from, to, changes, drop_tombstones) => {
+                let to = (to > from).then_some(to);
+                let is_folded = |key: &Bytes| key >= from && to.is_none_or(|to| key < to);
                 let mut written = versions(lsn, changes);
-                written.retain(|key, _| folded(key));
+                written.retain(|key, _| is_folded(key));
                 self.write_down(&written);
                 if *drop_tombstones {
-                    self.model.retain(|key, entry| !folded(key) || entry.value.is_some());
+                    self.model.retain(|key, entry| !is_folded(key) || entry.value.is_some());
                 }
-                self.base.retain(|key, _| !folded(key));
-                let now = self.model.iter().filter(|(key, _)| folded(key));
+                self.base.retain(|key, _| !is_folded(key));
+                let now = self.model.iter().filter(|(key, _)| is_folded(key));
                 self.base.extend(now.map(|(key, entry)| (key.clone(), entry.clone())));
-                self.cursor = to.cloned().unwrap_or_default();
-                if to.is_none() {
-                    self.deltas.retain(|(.., wrapped)| !wrapped);
-                    self.deltas.iter_mut().for_each(|(.., wrapped)| *wrapped = true);
+                self.folded.fold(from, to, Position { lsn, index: 0 });
+            }
+            Step::Merge(number) => {
+                let number = number % self.deltas.len().max(1);
+                if number > 0 {
+                    let mut merged = self.deltas.remove(number);
+                    merged.retain(|key, entry| self.folded.is_live(key, entry.position));
+                    merged.retain(|key, entry| {
+                        self.deltas[0].get(key).is_none_or(|newer| newer.position < entry.position)
+                    });
+                    self.deltas[0].extend(merged);
                 }
-                self.deltas.retain(|(_, birth, wrapped)| !wrapped || *birth > self.cursor);
             }
         }
     }
@@ -83,16 +90,16 @@ impl Layers {
     /// Writes all of it, the base in files of so many entries.
     async fn write(&self, files: &DataFiles, number: u64, per_file: usize, settings: FileSettings) -> Arc<Base> {
         let id = |n: usize| FileId { manifest: number, writer: 1, number: n as u32 };
-        let mut layers = CollectionFiles { cursor: self.cursor.clone(), ..CollectionFiles::default() };
+        let mut layers = CollectionFiles { folded: self.folded.clone(), ..CollectionFiles::default() };
         let base: Vec<_> = self.base.values().cloned().collect();
         for (n, entries) in base.chunks(per_file).enumerate() {
             layers.base.push(kit::store(files, entries, settings, id(n)).await.meta);
         }
-        for (n, (entries, birth, wrapped)) in self.deltas.iter().enumerate() {
+        for (n, entries) in self.deltas.iter().enumerate() {
             let entries: Vec<_> = entries.values().cloned().collect();
             let file = kit::store(files, &entries, settings, id(100_000 + n)).await;
             let filter = file.delta_filter();
-            layers.deltas.push(DeltaMeta { file: file.meta, birth: birth.clone(), wrapped: *wrapped, filter });
+            layers.deltas.push(DeltaMeta { file: file.meta, filter });
         }
         Base::new(Arc::new(manifest(number, layers)), files.clone())
     }
@@ -114,7 +121,9 @@ fn step() -> impl Strategy<Value = Step> {
     let changes = |least| prop::collection::btree_map(key(), value(), least..12);
     prop_oneof![
         3 => changes(1).prop_map(Step::Change),
-        3 => (key(), changes(0), any::<bool>()).prop_map(|(to, changes, drop)| Step::Fold(to, changes, drop)),
+        3 => (key(), key(), changes(0), any::<bool>())
+            .prop_map(|(from, to, changes, drop)| Step::Fold(from, to, changes, drop)),
+        1 => any::<usize>().prop_map(Step::Merge),
     ]
 }
 
@@ -183,7 +192,7 @@ async fn many_layers() -> (Metered, Arc<Base>) {
     for delta in 0..10 {
         let numbers = (delta..4_000).step_by(100);
         let entries = numbers.map(|n| (key(n), entry(key(n), 2 + delta, Some(b"delta")))).collect();
-        layers.deltas.insert(0, (entries, Bytes::new(), false));
+        layers.deltas.insert(0, entries);
     }
     let base = layers.write(&files, 1, 2_000, FileSettings::default()).await;
     (storage, base)

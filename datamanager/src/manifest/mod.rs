@@ -12,6 +12,10 @@ use bytes::Bytes;
 
 use crate::{Position, history::History, record::Hash};
 
+mod folded;
+
+pub(crate) use folded::Folded;
+
 /// The last batch of the log that something contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tip {
@@ -37,17 +41,16 @@ pub(crate) struct Manifest {
 
 /// The files of one collection.
 ///
-/// Base files partition the keys: they are in order and do not overlap. Delta files lie over them, the newer over the
-/// older. A cursor sweeps the keys in a circle; a fold takes everything from the cursor up to some key out of all deltas
-/// and into base files, and moves the cursor there. So what of a delta is dead is the arc from its birth to the cursor,
-/// and it is gone when the cursor has come round.
+/// Base files partition the keys: they are in order and do not overlap. Delta files lie over them in any order: of the
+/// versions of an entry, the one with the newest position counts. A fold takes everything of some range of keys, out of
+/// all deltas, into base files; `folded` remembers it, and so what of a delta is dead.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CollectionFiles {
     pub(crate) base: Vec<FileMeta>,
-    /// The newest first.
+    /// In the order of their newest positions, the newest first: a version that is newer than the newest of a delta
+    /// needs no look into it, nor into the ones after it.
     pub(crate) deltas: Vec<DeltaMeta>,
-    /// Where the next fold begins; empty: at the first key.
-    pub(crate) cursor: Bytes,
+    pub(crate) folded: Folded,
 }
 
 /// A data file.
@@ -73,10 +76,6 @@ pub(crate) struct FileMeta {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DeltaMeta {
     pub(crate) file: FileMeta,
-    /// Where the cursor was when it was written.
-    pub(crate) birth: Bytes,
-    /// Whether the cursor has come round to the first key since.
-    pub(crate) wrapped: bool,
     /// Which keys it has, with one false positive in a thousand.
     pub(crate) filter: Bytes,
 }
@@ -92,19 +91,6 @@ pub(crate) struct FileId {
     pub(crate) number: u32,
 }
 
-impl DeltaMeta {
-    /// Whether an entry of the delta with this key still counts, where the collection's cursor is at `cursor`.
-    pub(crate) fn is_live(&self, key: &[u8], cursor: &[u8]) -> bool {
-        if self.wrapped {
-            // The cursor came round: dead are the keys from the birth to the end, and from the beginning to the cursor.
-            key < &self.birth[..] && key >= cursor
-        } else {
-            // Dead are the keys from the birth to the cursor.
-            key < &self.birth[..] || key >= cursor
-        }
-    }
-}
-
 impl Manifest {
     /// What a store without a checkpoint has; `genesis` is the hash of its format object.
     pub(crate) fn empty(genesis: Hash) -> Self {
@@ -116,41 +102,5 @@ impl Manifest {
             history: History::default(),
             collections: BTreeMap::new(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn delta(birth: &'static str, wrapped: bool) -> DeltaMeta {
-        let file = FileMeta {
-            id: FileId { manifest: 1, writer: 7, number: 1 },
-            size: 1,
-            tail: 1,
-            tail_hash: [0; 32],
-            entries: 1,
-            tombstones: 0,
-            first: Bytes::from("a"),
-            last: Bytes::from("z"),
-            newest: Position::ZERO,
-        };
-        DeltaMeta { file, birth: birth.into(), wrapped, filter: Bytes::new() }
-    }
-
-    #[test]
-    fn a_delta_is_dead_between_its_birth_and_the_cursor() {
-        let live = |birth, wrapped, cursor: &str| {
-            let delta = delta(birth, wrapped);
-            ["a", "c", "e", "g"].into_iter().filter(|key| delta.is_live(key.as_bytes(), cursor.as_bytes())).collect()
-        };
-        let newborn: Vec<&str> = live("c", false, "c");
-        assert_eq!(newborn, ["a", "c", "e", "g"]);
-        let rest: Vec<&str> = live("c", false, "e");
-        assert_eq!(rest, ["a", "e", "g"]);
-        let wrapped: Vec<&str> = live("e", true, "");
-        assert_eq!(wrapped, ["a", "c"]);
-        let nearly_round: Vec<&str> = live("e", true, "c");
-        assert_eq!(nearly_round, ["c"]);
     }
 }

@@ -13,7 +13,10 @@ use super::{
     cache::BlockCache,
     tail::{self, BlockMeta, Tail},
 };
-use crate::{Error, KeyRange, Position, Result, codec::Damage, entry::Entry, layout::Layout, manifest::FileMeta};
+use crate::{
+    Error, KeyRange, Position, Result, checkpoint::parts::BlockLoad, codec::Damage, entry::Entry, layout::Layout,
+    manifest::FileMeta,
+};
 
 const DOING: &str = "reading a data file";
 
@@ -94,6 +97,20 @@ impl DataFiles {
             }
         }
         Ok(false)
+    }
+
+    /// How much lies where in a file, and how old it is at most.
+    ///
+    /// # Errors
+    /// As for [`get`](Self::get).
+    pub(crate) async fn loads(&self, collection: &str, file: &FileMeta) -> Result<Vec<BlockLoad>> {
+        let tail = self.tail(collection, file).await?;
+        let load = |block: &BlockMeta| BlockLoad {
+            last: block.last.clone(),
+            bytes: block.stored as u64,
+            newest: block.newest,
+        };
+        Ok(tail.blocks.iter().map(load).collect())
     }
 
     /// The tail of a file.

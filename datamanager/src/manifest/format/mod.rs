@@ -7,10 +7,11 @@
 //!              history: transactions u64 | forgotten position | count of marks | (transactions u64 | position) ...
 //!              count of collections | collection ...
 //!              SHA-256 of everything before
-//! collection   name | cursor | count of base files | file ... | count of deltas | delta ...
+//! collection   name | count of base files | file ... | count of deltas | delta ...
+//!              count of steps of folds | (first key | position) ...
 //! file         id u64 u64 u32 | size u64 | tail u32 | SHA-256 of the tail 32 | entries u64 | tombstones u64
 //!              first key | last key | newest position
-//! delta        file | birth | wrapped u8 | filter
+//! delta        file | filter
 //! position     lsn u64 | index u32
 //! ```
 //!
@@ -22,7 +23,7 @@ use std::collections::VecDeque;
 use bytes::{BufMut, Bytes};
 use sha2::{Digest, Sha256};
 
-use super::{CollectionFiles, DeltaMeta, FileId, FileMeta, Manifest, Tip};
+use super::{CollectionFiles, DeltaMeta, FileId, FileMeta, Folded, Manifest, Tip};
 use crate::{
     Position,
     codec::{Damage, Reader, put_bytes, put_length},
@@ -55,19 +56,21 @@ pub(crate) fn encode(manifest: &Manifest) -> (Bytes, Hash) {
         put_position(&mut out, *position);
     }
     put_length(&mut out, collections.len());
-    for (name, CollectionFiles { base, deltas, cursor }) in collections {
+    for (name, CollectionFiles { base, deltas, folded }) in collections {
         put_bytes(&mut out, name.as_bytes());
-        put_bytes(&mut out, cursor);
         put_length(&mut out, base.len());
         for file in base {
             put_file(&mut out, file);
         }
         put_length(&mut out, deltas.len());
-        for DeltaMeta { file, birth, wrapped, filter } in deltas {
+        for DeltaMeta { file, filter } in deltas {
             put_file(&mut out, file);
-            put_bytes(&mut out, birth);
-            out.put_u8((*wrapped).into());
             put_bytes(&mut out, filter);
+        }
+        put_length(&mut out, folded.steps.len());
+        for (first, position) in &folded.steps {
+            put_bytes(&mut out, first);
+            put_position(&mut out, *position);
         }
     }
     let hash: Hash = Sha256::digest(&out).into();
@@ -126,7 +129,6 @@ fn history(reader: &mut Reader<'_>) -> Result<History, Damage> {
 }
 
 fn collection(reader: &mut Reader<'_>) -> Result<CollectionFiles, Damage> {
-    let cursor = reader.owned()?;
     let mut base: Vec<FileMeta> = Vec::new();
     for _ in 0..reader.length()? {
         let next = file(reader)?;
@@ -138,15 +140,17 @@ fn collection(reader: &mut Reader<'_>) -> Result<CollectionFiles, Damage> {
     let mut deltas = Vec::new();
     for _ in 0..reader.length()? {
         let file = file(reader)?;
-        let birth = reader.owned()?;
-        let wrapped = match reader.array()? {
-            [0] => false,
-            [1] => true,
-            _ => return Err("a delta is neither wrapped nor not"),
-        };
-        deltas.push(DeltaMeta { file, birth, wrapped, filter: reader.owned()? });
+        deltas.push(DeltaMeta { file, filter: reader.owned()? });
     }
-    Ok(CollectionFiles { base, deltas, cursor })
+    let mut folded = Folded::default();
+    for _ in 0..reader.length()? {
+        let (first, position) = (reader.owned()?, position(reader)?);
+        if folded.steps.last().is_some_and(|(before, _)| *before >= first) {
+            return Err("the folds of a collection are not in order");
+        }
+        folded.steps.push((first, position));
+    }
+    Ok(CollectionFiles { base, deltas, folded })
 }
 
 fn put_file(out: &mut Vec<u8>, file: &FileMeta) {

@@ -20,15 +20,12 @@ fn sample() -> Manifest {
     let runs = CollectionFiles {
         base: vec![file(1, "".into(), "m".into()), file(2, "n".into(), "z".into())],
         deltas: vec![
-            DeltaMeta {
-                file: file(4, "a".into(), "y".into()),
-                birth: "k".into(),
-                wrapped: false,
-                filter: "\x0a??".into(),
-            },
-            DeltaMeta { file: file(3, "b".into(), "b".into()), birth: "".into(), wrapped: true, filter: Bytes::new() },
+            DeltaMeta { file: file(4, "a".into(), "y".into()), filter: "\x0a??".into() },
+            DeltaMeta { file: file(3, "b".into(), "b".into()), filter: Bytes::new() },
         ],
-        cursor: "k".into(),
+        folded: Folded {
+            steps: vec![("".into(), Position { lsn: 60, index: 0 }), ("k".into(), Position { lsn: 70, index: 3 })],
+        },
     };
     Manifest {
         number: 4,

@@ -2,6 +2,8 @@
 
 use futures::{StreamExt, future::BoxFuture, stream::BoxStream};
 
+use futures::FutureExt;
+
 use super::*;
 use crate::{
     Committed,

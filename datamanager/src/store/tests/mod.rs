@@ -1,8 +1,12 @@
-use futures::FutureExt;
 use runyard_objectstorage::ObjectStorageExt;
 
 use super::*;
-use crate::{Action, base::testing::publish, record::Logged, table::tests::data_files};
+use crate::{
+    Action,
+    base::testing::publish,
+    record::Logged,
+    table::tests::{block_on, data_files},
+};
 
 mod conflicts;
 mod follow;
@@ -10,11 +14,6 @@ mod memory;
 mod tiers;
 
 const KEPT: u64 = 1000;
-
-/// Nothing here waits: the bases of these tests are in memory.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    future.now_or_never().expect("it is done at once")
-}
 
 fn at(lsn: u64) -> Position {
     Position { lsn, index: 0 }

@@ -127,12 +127,11 @@ mod tests {
 
     /// Manifest `number` covers the log up to ten times its number.
     fn manifest(number: u64, base: &[FileId], deltas: &[FileId]) -> Manifest {
-        let delta =
-            |id: &FileId| DeltaMeta { file: file(*id), birth: Bytes::new(), wrapped: false, filter: Bytes::new() };
+        let delta = |id: &FileId| DeltaMeta { file: file(*id), filter: Bytes::new() };
         let files = CollectionFiles {
             base: base.iter().copied().map(file).collect(),
             deltas: deltas.iter().map(delta).collect(),
-            cursor: Bytes::new(),
+            ..CollectionFiles::default()
         };
         Manifest {
             number,
