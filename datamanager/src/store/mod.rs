@@ -69,6 +69,8 @@ struct Pin {
     store: Arc<Store>,
     position: Position,
     view: Arc<View>,
+    /// Which other store it may be read through; see [`Store::lend`].
+    lent_to: Option<Arc<Store>>,
 }
 
 impl Store {
@@ -119,7 +121,13 @@ impl Store {
     /// Pins the last visible position.
     pub(crate) fn snapshot(self: &Arc<Self>) -> Snapshot {
         let state = self.read();
-        self.pin(&state, state.position)
+        self.pin(&state, state.position, None)
+    }
+
+    /// Pins what is visible here, to be read through another store: that one's own past, read back.
+    pub(crate) fn lend(self: &Arc<Self>, to: &Arc<Self>) -> Snapshot {
+        let state = self.read();
+        self.pin(&state, state.position, Some(Arc::clone(to)))
     }
 
     /// Pins a position whose versions are all still here.
@@ -137,17 +145,18 @@ impl Store {
         if position < oldest {
             return Err(Error::PositionExpired { position, oldest });
         }
-        Ok(self.pin(&state, position))
+        Ok(self.pin(&state, position, None))
     }
 
-    fn pin(self: &Arc<Self>, state: &State, position: Position) -> Snapshot {
+    fn pin(self: &Arc<Self>, state: &State, position: Position, lent_to: Option<Arc<Self>>) -> Snapshot {
         *self.pins().entry(position).or_default() += 1;
         let view = Arc::clone(&state.view);
-        Snapshot::new(position, Arc::new(Pin { store: Arc::clone(self), position, view }))
+        Snapshot::new(position, Arc::new(Pin { store: Arc::clone(self), position, view, lent_to }))
     }
 
     fn pin_of<'a>(&self, at: &'a Snapshot) -> Result<&'a Pin> {
-        let ours = at.pin::<Pin>().filter(|pin| std::ptr::eq(&*pin.store, self));
+        let is_ours = |pin: &&Pin| std::ptr::eq(&**pin.lent_to.as_ref().unwrap_or(&pin.store), self);
+        let ours = at.pin::<Pin>().filter(is_ours);
         ours.ok_or_else(|| Error::Refused { reason: "the snapshot is one of another store".to_owned() })
     }
 

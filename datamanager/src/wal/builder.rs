@@ -209,7 +209,8 @@ impl WalBuilder {
         let handle = Handle {
             store,
             queue,
-            floor: source.floor,
+            source,
+            genesis,
             board,
             pins,
             published,

@@ -15,6 +15,9 @@ use crate::{
     wal::floor::FloorWatch,
 };
 
+/// A batch that is longer is decoded by another thread, so that several can be at once: its hash takes time.
+const DECODED_HERE_MAX: usize = 64 << 10;
+
 /// The log objects of a store.
 #[derive(Clone, Debug)]
 pub(crate) struct LogObjects {
@@ -52,10 +55,16 @@ impl LogObjects {
             Err(runyard_objectstorage::Error::Corrupt { reason, .. }) => return Err(self.corrupt(lsn, reason)),
             Err(error) => return Err(Error::storage("reading the log")(error)),
         };
-        let batch = decode_batch(lsn, &bytes).map_err(|damage| self.corrupt(lsn, damage))?;
-        let bytes = bytes.len();
+        let length = bytes.len();
+        let batch = if length < DECODED_HERE_MAX {
+            decode_batch(lsn, &bytes)
+        } else {
+            let decoding = tokio::task::spawn_blocking(move || decode_batch(lsn, &bytes));
+            decoding.await.map_err(|_| Error::Closed)?
+        };
+        let batch = batch.map_err(|damage| self.corrupt(lsn, damage))?;
         let (id, previous, hash, transactions) = (batch.id, batch.previous, batch.hash, batch.transactions);
-        Ok(Some(Found { lsn, id, previous, hash, bytes, transactions }))
+        Ok(Some(Found { lsn, id, previous, hash, bytes: length, transactions }))
     }
 
     /// Reads a batch that must exist, because it was visible or is followed by another.

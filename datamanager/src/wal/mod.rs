@@ -18,14 +18,14 @@ use crate::{
     base::Base,
     coordinator::Coordinator,
     follow, limits,
-    record::{Logged, encode_payload, framed_bytes},
+    record::{Hash, Logged, encode_payload, framed_bytes},
     store::Store,
     system::{self, Internal, System},
     wal::{
-        floor::FloorWatch,
         log::FollowedLog,
         pins::Pins,
         queue::{Answer, Queue, Submission},
+        recovery::Source,
         status::StatusBoard,
     },
 };
@@ -92,7 +92,8 @@ pub struct WalDataManager {
 struct Handle {
     store: Arc<Store>,
     queue: Arc<Queue>,
-    floor: FloorWatch,
+    source: Source,
+    genesis: Hash,
     board: Arc<StatusBoard>,
     pins: Arc<Pins>,
     /// The newest checkpoint that this process has published, or opened the store with. Wakes the cleaner.
@@ -160,14 +161,27 @@ impl WalDataManager {
 
     /// What was visible at a position, held readable as long as the snapshot lives.
     ///
+    /// What is no longer in memory is read back: the newest checkpoint at or before the position, and the log after it
+    /// up to there.
+    ///
     /// # Errors
-    /// [`Error::PositionExpired`] if some of it was overwritten since, while no snapshot held it;
-    /// [`Error::Refused`] if the position does not exist.
+    /// [`Error::PositionExpired`] if that was cleaned; [`Error::Refused`] if the position does not exist.
     pub async fn snapshot_at(&self, position: Position) -> Result<Snapshot> {
         if position > self.handle.store.position() {
             self.catch_up().await?;
         }
-        self.handle.store.snapshot_at(position)
+        let handle = &self.handle;
+        match handle.store.snapshot_at(position) {
+            Err(Error::PositionExpired { .. }) => {}
+            result => return result,
+        }
+        let past = recovery::read_back(&handle.source, position, handle.genesis).await?;
+        handle.pins.add(&past.base);
+        if past.store.position() != position {
+            let reason = format!("there is no transaction at position {position}");
+            return Err(Error::Refused { reason });
+        }
+        Ok(past.store.lend(&handle.store))
     }
 
     /// A hash over all entries of a snapshot, equal for equal content.
@@ -247,7 +261,7 @@ impl DataManager for WalDataManager {
 
     fn follow(&self, after: Position) -> BoxStream<'static, Result<Committed>> {
         let log = FollowedLog {
-            floor: self.handle.floor.clone(),
+            floor: self.handle.source.floor.clone(),
             store: Arc::clone(&self.handle.store),
             stopped: self.handle.stopped.clone(),
         };

@@ -3,7 +3,7 @@
 //! The format object first, then the newest checkpoint, then every batch of the log after it in order, read ahead; no
 //! data file is read. Then a second look: had somebody gone on meanwhile and cleaned what was being read, it starts
 //! over. Deterministic: the same objects give the same state, and no clock decides anything. A first start that died
-//! anywhere left nothing, or a store without transactions.
+//! anywhere left nothing, or a store without transactions. An older position is read back in the same way.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use runyard_objectstorage::ListEntry;
 
 use crate::{
-    Error, Result,
+    Error, Position, Result,
     base::Base,
     manifest::{
         Tip,
@@ -82,7 +82,7 @@ pub(crate) async fn go_back(source: &Source, genesis: Hash) -> Result<()> {
     let Err(Error::Corrupt { .. }) = newest::read_chained(&source.log, damaged, genesis).await else { return Ok(()) };
     let before = base_of(source, numbers.iter().rev().nth(1).copied().unwrap_or_default(), genesis).await?;
     // Only once the log is known to lead on from there.
-    replay(source, before).await?;
+    replay_all(source, before).await?;
     let key = source.log.layout.manifest(damaged);
     tracing::warn!(manifest = %key, "removing a checkpoint that does not verify, as the operator asked for");
     source.log.storage.delete(&key).await.map_err(Error::storage("removing a damaged checkpoint"))
@@ -122,7 +122,40 @@ async fn is_still_whole(source: &Source, number: u64, recovered: Option<&Recover
 
 async fn read(source: &Source, number: u64, genesis: Hash) -> Result<Recovered> {
     let base = base_of(source, number, genesis).await?;
-    replay(source, base).await
+    replay_all(source, base).await
+}
+
+/// Reads what a store held at an older position, from the newest checkpoint at or before it that there still is.
+///
+/// # Errors
+/// [`Error::PositionExpired`] if there is none, or the log after it was cleaned.
+pub(crate) async fn read_back(source: &Source, position: Position, genesis: Hash) -> Result<Recovered> {
+    let expired = |oldest: Position| Error::PositionExpired { position, oldest };
+    let mut oldest = Position::ZERO;
+    let mut base = None;
+    let numbers = newest::numbers(&source.log).await?;
+    for number in numbers.into_iter().rev() {
+        // Gone since it was listed: so are those before it.
+        let Some(Verified { manifest, .. }) = newest::read(&source.log, number).await? else { break };
+        if manifest.position <= position {
+            base = Some(Base::new(Arc::new(manifest), source.files.clone()));
+            break;
+        }
+        oldest = manifest.position;
+    }
+    let base = base.unwrap_or_else(|| Base::empty(genesis));
+    let first = base.manifest().tip.lsn + 1;
+    let recovered = replay(source, base, position.lsn, position).await;
+    // Whatever was read is only good if it cannot have been cleaned before.
+    if first <= position.lsn && first < source.floor.list().await?.lsn {
+        return Err(expired(oldest));
+    }
+    recovered
+}
+
+async fn replay_all(source: &Source, base: Arc<Base>) -> Result<Recovered> {
+    let last = last_lsn(&source.log, base.manifest().tip.lsn).await?;
+    replay(source, base, last, Position { lsn: last, index: u32::MAX }).await
 }
 
 /// The checkpoint of a number; 0 is the state of a store that has none.
@@ -134,13 +167,12 @@ async fn base_of(source: &Source, number: u64, genesis: Hash) -> Result<Arc<Base
     Ok(Base::new(Arc::new(manifest), source.files.clone()))
 }
 
-/// Applies the log after a checkpoint.
-async fn replay(source: &Source, base: Arc<Base>) -> Result<Recovered> {
+/// Applies the log after a checkpoint up to a batch, and of that up to a position.
+async fn replay(source: &Source, base: Arc<Base>, last: u64, until: Position) -> Result<Recovered> {
     let log = &source.log;
     let store = Store::new(Arc::clone(&base), source.history_transactions_max, source.recent_bytes_max);
     let mut tip = base.manifest().tip;
     let mut maintenance = system::maintenance(base.get(system::SYSTEM, system::MAINTENANCE).await?);
-    let last = last_lsn(log, tip.lsn).await?;
     let mut sizes = Vec::new();
     let found = stream::iter(tip.lsn + 1..=last).map(|lsn| log.read_existing(lsn)).buffered(READ_AHEAD);
     let mut found = std::pin::pin!(found);
@@ -150,7 +182,8 @@ async fn replay(source: &Source, base: Arc<Base>) -> Result<Recovered> {
         }
         tip = Tip { lsn: found.lsn, hash: found.hash };
         sizes.push((found.lsn, found.bytes));
-        let batch = found.into_batch();
+        let mut batch = found.into_batch();
+        batch.transactions.retain(|logged| logged.committed.position <= until);
         system::follow_maintenance(&mut maintenance, &batch);
         store.apply(batch);
     }

@@ -7,7 +7,7 @@ use crate::wal::clean::Cleaner;
 
 fn cleaner(process: &Process) -> Cleaner {
     let handle = &process.data.handle;
-    Cleaner::new(handle.floor.log().clone(), handle.floor.clone(), Arc::clone(&handle.pins))
+    Cleaner::new(handle.source.log.clone(), handle.source.floor.clone(), Arc::clone(&handle.pins))
 }
 
 async fn is_whole(objects: &Arc<MemoryStorage>, count: u64) {
@@ -183,4 +183,36 @@ async fn a_floor_of_another_cleaner_is_waited_for_anew() {
     late.uptime.jump(CLEANER_WAIT);
     cleaner.clean(6).await.unwrap();
     assert_eq!(names_in(&objects, "log/").await, [5, 6]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_steps_back_a_day_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let storage = runyard_objectstorage::PosixStorage::open(directory.path()).await.unwrap();
+    let uptime = Arc::new(VirtualUptime::new());
+    let open = async || builder(storage.clone(), &uptime).open().await.unwrap();
+    let data = open().await;
+    let mut hash = [0; 32];
+    let mut now = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
+    for n in 1..=6 {
+        data.commit(transaction(n)).await.unwrap();
+        checkpoint(&data).await;
+        // What the storage says about the time of its objects goes back a day with each of them.
+        let key = data.handle.source.log.layout.log(n);
+        let file = std::fs::File::options().write(true).open(directory.path().join(key.as_str())).unwrap();
+        now -= Duration::from_secs(24 * 3_600);
+        file.set_modified(now).unwrap();
+        hash = data.state_hash(&data.snapshot()).await.unwrap();
+    }
+    let log = async || storage.list_objects("base/log/").await.unwrap().len();
+    assert_eq!(log().await, 6, "the floor was not waited for yet");
+    tokio::time::sleep(CLEANER_WAIT + Duration::from_secs(1)).await;
+    // The cleaner works on real files, which takes real time; it is done when the log is as long as it must be.
+    while log().await > 2 {
+        tokio::task::yield_now().await;
+    }
+    data.close().await;
+    let again = open().await;
+    assert_eq!(again.state_hash(&again.snapshot()).await.unwrap(), hash);
+    assert_eq!(content(&again).await, ((1..=6).collect(), Some(6)));
 }

@@ -99,7 +99,8 @@ async fn a_transaction_is_not_handed_back_for_ever() {
     let unlucky = Handle {
         store: Arc::clone(&handle.store),
         queue: Arc::clone(&queue),
-        floor: handle.floor.clone(),
+        source: handle.source.clone(),
+        genesis: handle.genesis,
         board: Arc::default(),
         pins: Arc::default(),
         published: watch::Sender::new(0),
@@ -150,7 +151,7 @@ async fn the_stores_own_collections_are_refused_to_users() {
 }
 
 #[tokio::test]
-async fn an_older_position_is_read_as_long_as_it_is_in_memory() {
+async fn an_older_position_is_read_from_memory_as_long_as_it_is_there_and_then_from_the_log() {
     let (data, _) = open().await;
     let first = data.commit(blind("a")).await.unwrap();
     data.commit(blind("b")).await.unwrap();
@@ -158,7 +159,10 @@ async fn an_older_position_is_read_as_long_as_it_is_in_memory() {
     assert_eq!(data.get(&old, "c", b"b").await.unwrap(), None);
     drop(old);
     install(&data);
-    assert!(matches!(data.snapshot_at(first).await, Err(Error::PositionExpired { .. })));
+    assert!(matches!(data.handle.store.snapshot_at(first), Err(Error::PositionExpired { .. })));
+    let old = data.snapshot_at(first).await.unwrap();
+    assert_eq!(data.get(&old, "c", b"b").await.unwrap(), None);
+    assert!(data.get(&old, "c", b"a").await.unwrap().is_some());
     let future = Position { lsn: 9, index: 0 };
     assert!(matches!(data.snapshot_at(future).await, Err(Error::Refused { .. })));
 }

@@ -103,7 +103,7 @@ async fn put(objects: &Arc<MemoryStorage>, key: &ObjectKey, bytes: impl Into<Byt
 /// Makes a checkpoint of everything that is visible, and publishes it.
 async fn checkpoint(data: &WalDataManager) -> u64 {
     let frozen = data.handle.store.rotate();
-    let objects = data.handle.floor.log();
+    let objects = &data.handle.source.log;
     let files = DataFiles::new(Arc::clone(&objects.storage), objects.layout.clone(), 0);
     let base = publish(&frozen, &files).await;
     let number = base.manifest().number;

@@ -200,3 +200,55 @@ async fn a_store_that_is_only_read_is_never_written_and_sees_what_others_write()
     assert!(matches!(&refused, Err(Error::Refused { .. })), "{refused:?}");
     assert_eq!(storage.calls(CallKind::Put) + storage.calls(CallKind::Delete), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_older_position_is_read_back_from_a_checkpoint_and_the_log_until_that_is_cleaned() {
+    let objects = objects();
+    let process = Process::open(&objects).await;
+    let mut hashes = Vec::new();
+    for n in 1..=9 {
+        // Of each two, the second one is at the end of a batch of two.
+        let (one, two) = tokio::join!(biased; process.write(n), async {
+            if n == 6 { Some(process.write(100).await) } else { None }
+        });
+        let at = process.data.snapshot();
+        hashes.push((one, process.data.state_hash(&at).await.unwrap(), two));
+        if n % 3 == 0 {
+            checkpoint(&process.data).await;
+        }
+    }
+    for data in [&process.data, &open(&objects).await.unwrap()] {
+        for (position, hash, _) in hashes.iter().filter(|(.., two)| two.is_none()) {
+            let at = data.snapshot_at(*position).await.unwrap();
+            assert_eq!(at.position(), *position);
+            assert_eq!(data.state_hash(&at).await.unwrap(), *hash, "{position}");
+        }
+        let missing = data.snapshot_at(Position { lsn: 2, index: 7 }).await;
+        assert!(matches!(missing, Err(Error::Refused { .. })), "{missing:?}");
+    }
+    let old = process.data.snapshot_at(hashes[0].0).await.unwrap();
+    process.checkpoints(4, 10).await;
+    process.wait_for_cleaner().await;
+    let expired = process.data.snapshot_at(hashes[1].0).await;
+    assert!(matches!(expired, Err(Error::PositionExpired { .. })), "{expired:?}");
+    assert_eq!(process.data.state_hash(&old).await.unwrap(), hashes[0].1, "what is held stays");
+    let other = Process::open(&objects).await;
+    let foreign = other.data.state_hash(&old).await;
+    assert!(matches!(foreign, Err(Error::Refused { .. })), "{foreign:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_batches_read_back_as_small_ones_do() {
+    let objects = objects();
+    let process = Process::open(&objects).await;
+    for n in 0..3_u8 {
+        let value = Bytes::from(vec![n; 1 << 20]);
+        let put = Action::Put { collection: "c".into(), key: "large".into(), value };
+        process.data.commit(Transaction { actions: vec![put], ..Transaction::default() }).await.unwrap();
+    }
+    let data = open(&objects).await.unwrap();
+    let found = data.get(&data.snapshot(), "c", b"large").await.unwrap().unwrap();
+    assert!(found.len() == 1 << 20 && found.iter().all(|byte| *byte == 2));
+    damaged(&objects, &log(2)).await;
+    assert_corrupt(open(&objects).await, &log(2), "hash");
+}

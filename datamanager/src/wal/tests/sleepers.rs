@@ -100,7 +100,7 @@ async fn a_batch_that_the_floor_passed_after_it_was_written_is_acknowledged_and_
     tokio::time::sleep(Duration::from_secs(20)).await;
     drop(hold);
     assert_eq!(waiting.await.expect("it is in the log").lsn, 1);
-    assert_eq!(slow.data.handle.floor.known().lsn, 5, "the floor was read, and is above");
+    assert_eq!(slow.data.handle.source.floor.known().lsn, 5, "the floor was read, and is above");
     slow.write(7).await;
     assert_eq!(content(&Process::open(&objects).await.data).await, ((1..=7).collect(), Some(7)));
 }
