@@ -28,8 +28,12 @@ pub(crate) struct Tip {
 
 /// Brings an empty state to what the storage holds; makes a new store if there is none.
 pub(crate) async fn recover(log: &LogObjects, store: &Arc<Store>, new_store_id: [u8; 16]) -> Result<Tip> {
-    let format = format::read(&log.storage, &log.layout).await?;
+    let mut format = format::read(&log.storage, &log.layout).await?;
     let last = last_lsn(log).await?;
+    if format.is_none() && last > 0 {
+        // Another process has made the store meanwhile: what its log follows on was written before the log.
+        format = format::read(&log.storage, &log.layout).await?;
+    }
     let format = match format {
         Some(format) => format,
         None if last > 0 => {

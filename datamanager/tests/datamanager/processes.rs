@@ -8,7 +8,9 @@ use runyard_datamanager::{
     Action, Collection, DataManager, DataManagerExt, Direction, Error, KeyRange, Position, ReadSet, Scan, Transaction,
     WalDataManager,
 };
-use runyard_objectstorage::{MemoryStorage, ObjectStorage, PosixStorage};
+use runyard_objectstorage::{CallKind, MemoryStorage, Moment, ObjectStorage, PosixStorage};
+
+use crate::support::{self, memory, present};
 
 const NUMBERS: Collection<u64> = Collection::new("numbers");
 
@@ -110,6 +112,19 @@ async fn of_the_claims_of_one_name_in_two_processes_exactly_one_wins() {
         data.catch_up().await.unwrap();
         assert_eq!(data.get(&data.snapshot(), "c", b"name").await.unwrap(), Some(Bytes::from(winner.clone())));
     }
+}
+
+#[tokio::test]
+async fn a_store_that_another_process_makes_meanwhile_is_opened() {
+    let storage = memory();
+    let hold = storage.hold(CallKind::List, Moment::Before);
+    let late = tokio::spawn(support::open(storage.clone()));
+    hold.arrived(1).await;
+    let first = support::open(Arc::clone(storage.inner())).await.unwrap();
+    support::commit(&first, 0).await.unwrap();
+    drop(hold);
+    let late = late.await.unwrap().unwrap();
+    assert_eq!(present(&late).await, [0]);
 }
 
 #[tokio::test]
