@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    Result,
+    Error, Result,
     limits::TRANSACTION_BYTES_MAX,
     record::{BatchId, encode_batch},
     store::{Batch, Store},
@@ -26,6 +26,9 @@ const SHARED_SLOTS: u64 = 16;
 
 /// The longest that is left: an outage is no measure.
 const ROOM_MAX: Duration = Duration::from_millis(250);
+
+/// How long a storage that failed is left alone before it is asked again for what callers have read.
+const CATCH_UP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The task that owns the end of the log.
 #[derive(Debug)]
@@ -82,9 +85,14 @@ impl Committer {
     async fn commit(&mut self, mut candidates: Vec<Pending>) -> bool {
         self.leave_room_for_others().await;
         loop {
-            if candidates.iter().any(|pending| pending.reads.position > self.store.position()) {
-                // Read at another process: its batch is in the log. Where that fails, so does the check below.
-                let _ = self.catch_up().await;
+            if let Err(error) = self.catch_up_with_reads(&candidates).await {
+                candidates.retain_mut(|pending| {
+                    let is_ahead = pending.reads.position > self.store.position();
+                    if is_ahead {
+                        pending.reply.send(Err(error.clone()));
+                    }
+                    !is_ahead
+                });
             }
             let lsn = self.tip.lsn + 1;
             let mut plan = plan(lsn, candidates, |reads| self.store.check(reads));
@@ -141,6 +149,26 @@ impl Committer {
         for (mut reply, position) in replies {
             reply.send(Ok(position));
         }
+    }
+
+    /// Applies the batches that callers have read at other processes; as long as the storage fails, they wait.
+    async fn catch_up_with_reads(&mut self, candidates: &[Pending]) -> Result<()> {
+        let Some(deadline) = candidates.iter().map(|pending| pending.deadline).min() else { return Ok(()) };
+        while candidates.iter().any(|pending| pending.reads.position > self.store.position()) {
+            match tokio::time::timeout_at(deadline, self.catch_up()).await {
+                Ok(Err(Error::Storage { .. })) if Instant::now() + CATCH_UP_INTERVAL < deadline => {
+                    tokio::time::sleep(CATCH_UP_INTERVAL).await;
+                }
+                Ok(result) => return result,
+                Err(_) => {
+                    return Err(Error::storage("reading the log")(runyard_objectstorage::Error::Unusable {
+                        message: "it did not answer in time".to_owned(),
+                        source: None,
+                    }));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Applies every batch that other processes wrote.
