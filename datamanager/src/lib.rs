@@ -52,6 +52,11 @@
 //! are the format. The `conformance` suite says what every data manager promises.
 
 mod base;
+#[cfg(feature = "test-util")]
+pub mod broken;
+#[cfg(not(feature = "test-util"))]
+#[allow(unreachable_pub, reason = "public with the feature")]
+mod broken;
 mod codec;
 mod collection;
 #[cfg(any(test, feature = "conformance"))]

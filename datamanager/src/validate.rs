@@ -7,7 +7,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use bytes::Bytes;
 
-use crate::{Error, KeyRange, Position, ReadSet, Result, record::Logged};
+use crate::{
+    Error, KeyRange, Position, ReadSet, Result,
+    broken::{self, Broken},
+    record::Logged,
+};
 
 /// How many transactions a store remembers the writes of.
 pub(crate) const TRANSACTIONS_KEPT: usize = 1_000_000;
@@ -53,7 +57,7 @@ impl WriteHistory {
         if reads.is_empty() {
             return Ok(());
         }
-        if reads.position < self.forgotten {
+        if reads.position < self.forgotten && !broken::is(Broken::ForgottenUnchecked) {
             return Err(Error::PositionExpired { position: reads.position, oldest: self.forgotten });
         }
         let since = self.transactions.partition_point(|writes| writes.position <= reads.position);
@@ -61,17 +65,17 @@ impl WriteHistory {
             return Ok(());
         }
         let conflict = |what: String| Err(Error::Conflict { what });
-        for (collection, key) in &reads.keys {
+        for (collection, key) in reads.keys.iter().filter(|_| !broken::is(Broken::KeysUnchecked)) {
             if self.key_written_at(collection, key).is_some_and(|written| written > reads.position) {
                 return conflict(format!("entry `{}` of collection `{collection}`", key.escape_ascii()));
             }
         }
-        for group in &reads.groups {
+        for group in reads.groups.iter().filter(|_| !broken::is(Broken::GroupsUnchecked)) {
             if self.groups.get(group).is_some_and(|written| *written > reads.position) {
                 return conflict(format!("change group `{group}`"));
             }
         }
-        for (collection, range) in &reads.ranges {
+        for (collection, range) in reads.ranges.iter().filter(|_| !broken::is(Broken::RangesUnchecked)) {
             if self.range_written(collection, range, reads.position, since) {
                 return conflict(format!("a scanned range of collection `{collection}`"));
             }
@@ -84,6 +88,9 @@ impl WriteHistory {
         let position = logged.committed.position;
         let mut keys = Vec::with_capacity(logged.committed.changes.len());
         for change in &logged.committed.changes {
+            if change.value.is_none() && broken::is(Broken::DeletesUnrecorded) {
+                continue;
+            }
             let number = self.number(&change.collection);
             self.keys[number].insert(change.key.clone(), position);
             keys.push((number, change.key.clone()));

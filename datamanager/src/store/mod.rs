@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::{
     Direction, Error, KeyRange, Page, Position, ReadSet, Result, Scan, Snapshot,
+    broken::{self, Broken},
     memtable::{Memtable, Scanned},
     record::Logged,
     validate::WriteHistory,
@@ -209,7 +210,7 @@ impl Store {
             state.recent.batches.back().map_or(0, |batch| {
                 batch.transactions.iter().map(|logged| logged.committed.changes.len()).sum::<usize>()
             });
-        let horizon = oldest_pin.unwrap_or(state.position);
+        let horizon = oldest_pin.filter(|_| !broken::is(Broken::PinsIgnored)).unwrap_or(state.position);
         state.table.prune(horizon, PRUNE_STEPS + written);
     }
 

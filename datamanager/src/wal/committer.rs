@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     Error, Result,
+    broken::{self, Broken},
     limits::TRANSACTION_BYTES_MAX,
     record::{BatchId, encode_batch},
     store::{Batch, Store},
@@ -95,7 +96,10 @@ impl Committer {
                 });
             }
             let lsn = self.tip.lsn + 1;
-            let mut plan = plan(lsn, candidates, |reads| self.store.check(reads));
+            let mut plan = plan(lsn, candidates, |reads| match broken::is(Broken::LoserNotRevalidated) {
+                true if self.foreign_lsn == Some(self.tip.lsn) => Ok(()),
+                _ => self.store.check(reads),
+            });
             for (mut pending, error) in plan.refused {
                 pending.reply.send(Err(error));
             }
@@ -107,6 +111,9 @@ impl Committer {
             self.id.number += 1;
             let payloads = plan.accepted.iter().map(|pending| &pending.payload[..]);
             let (bytes, hash) = encode_batch(lsn, id, &self.tip.hash, payloads);
+            if broken::is(Broken::AcknowledgedBeforePut) {
+                plan.accepted.iter_mut().for_each(|pending| pending.reply.send(Ok(pending.logged.committed.position)));
+            }
             let began = Instant::now();
             let outcome = slot::write(&self.log, &self.queue, (lsn, id, &bytes), &mut plan.accepted).await;
             self.put_took = began.elapsed().min(ROOM_MAX);
@@ -119,7 +126,9 @@ impl Committer {
                 Outcome::Foreign(found) => match self.apply_foreign(*found) {
                     Ok(()) => {
                         // Whoever was told that the outcome is unknown has gone on: it is known now, and negative.
-                        candidates = plan.accepted.into_iter().filter(|pending| pending.reply.is_waiting()).collect();
+                        let waits =
+                            |pending: &Pending| pending.reply.is_waiting() || broken::is(Broken::ExpiredRetried);
+                        candidates = plan.accepted.into_iter().filter(waits).collect();
                         let bytes = candidates.iter().map(Pending::framed_bytes).sum();
                         candidates.extend(self.queue.take(TRANSACTION_BYTES_MAX.saturating_sub(bytes)));
                         continue;
@@ -175,17 +184,22 @@ impl Committer {
     async fn catch_up(&mut self) -> Result<()> {
         while let Some(found) = self.log.read(self.tip.lsn + 1).await? {
             self.apply_foreign(found)?;
+            if broken::is(Broken::CatchUpStopsEarly) {
+                break;
+            }
         }
         Ok(())
     }
 
     fn apply_foreign(&mut self, found: Found) -> Result<()> {
-        if found.previous != self.tip.hash {
+        if found.previous != self.tip.hash && !broken::is(Broken::ChainUnchecked) {
             return Err(self.log.corrupt(found.lsn, "it does not follow on the batch before it"));
         }
         self.tip = Tip { lsn: found.lsn, hash: found.hash };
         self.foreign_lsn = Some(found.lsn);
-        self.store.apply(found.into_batch());
+        if !broken::is(Broken::ForeignNotApplied) {
+            self.store.apply(found.into_batch());
+        }
         Ok(())
     }
 

@@ -3,7 +3,12 @@
 //! Pure: a transaction that conflicts with the visible state is refused; one that conflicts with another of the same
 //! batch waits for that one's outcome, since a batch that is never written must not fail anybody.
 
-use crate::{Error, Position, ReadSet, Result, validate::WriteHistory, wal::queue::Pending};
+use crate::{
+    Error, Position, ReadSet, Result,
+    broken::{self, Broken},
+    validate::WriteHistory,
+    wal::queue::Pending,
+};
 
 /// What becomes of transactions that wait.
 #[derive(Debug, Default)]
@@ -26,11 +31,16 @@ pub(crate) fn plan(lsn: u64, candidates: Vec<Pending>, check: impl Fn(&ReadSet) 
             plan.refused.push((pending, error));
             continue;
         }
-        if written.check(&pending.reads).is_err() {
+        if written.check(&pending.reads).is_err() && !broken::is(Broken::ConflictsInBatchAccepted) {
             plan.deferred.push(pending);
             continue;
         }
-        pending.logged.place(Position { lsn, index: plan.accepted.len() as u32 });
+        let position = Position { lsn, index: plan.accepted.len() as u32 };
+        if broken::is(Broken::AppendsNotPlacedAgain) && pending.logged.committed.position != Position::ZERO {
+            pending.logged.committed.position = position;
+        } else {
+            pending.logged.place(position);
+        }
         if !alone {
             written.record(&pending.logged);
         }

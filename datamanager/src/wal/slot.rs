@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     Error,
+    broken::{self, Broken},
     record::BatchId,
     wal::{
         log::{Found, LogObjects},
@@ -76,11 +77,21 @@ pub(crate) async fn write(
 }
 
 async fn attempt(log: &LogObjects, lsn: u64, id: BatchId, bytes: &Bytes, in_doubt: bool) -> Attempt {
-    let put = log.storage.put_bytes(&log.layout.log(lsn), bytes.clone(), PutMode::Create).await;
+    let mode = if broken::is(Broken::SlotOverwritten) { PutMode::Overwrite } else { PutMode::Create };
+    let put = log.storage.put_bytes(&log.layout.log(lsn), bytes.clone(), mode).await;
     let Err(error) = put else { return Attempt::Done(Outcome::Written) };
+    if broken::is(if error.is_already_exists() { Broken::ExistsIsOurs } else { Broken::LostReplyIsSuccess }) {
+        return Attempt::Done(Outcome::Written);
+    }
+    if broken::is(Broken::LostReplyIsFailure) && !error.is_already_exists() {
+        return Attempt::Done(Outcome::Failed(Error::storage("writing the log")(error)));
+    }
     match log.read(lsn).await {
         Ok(Some(found)) if found.id == id => Attempt::Done(Outcome::Written),
         Ok(Some(found)) => Attempt::Done(Outcome::Foreign(Box::new(found))),
+        Ok(None) if broken::is(Broken::AbsentIsFinal) && !error.is_already_exists() => {
+            Attempt::Done(Outcome::Failed(Error::storage("writing the log")(error)))
+        }
         // Without an earlier attempt that may still land, an error that no retry mends is an answer.
         Ok(None) if !in_doubt && !error.is_retryable() && !error.is_already_exists() => {
             Attempt::Done(Outcome::Failed(Error::storage("writing the log")(error)))
@@ -126,7 +137,11 @@ impl Callers<'_> {
     fn give_up_expired(&mut self) {
         let now = Instant::now();
         for pending in self.batch.iter_mut().filter(|pending| pending.deadline <= now) {
-            pending.reply.send(Err(Error::OutcomeUnknown { source: Arc::clone(&self.error) }));
+            let source = Arc::clone(&self.error);
+            pending.reply.send(Err(match broken::is(Broken::UnknownCalledFailure) {
+                false => Error::OutcomeUnknown { source },
+                true => Error::Storage { doing: "committing", source },
+            }));
         }
         for mut pending in self.queue.take_expired(now) {
             let doing = "committing; nothing of it was written";

@@ -15,6 +15,7 @@ mod process;
 mod profile;
 mod random;
 mod simulate;
+mod variants;
 mod world;
 
 use simulate::{simulate, simulate_all};
@@ -37,7 +38,7 @@ fn seeds() -> std::ops::Range<u64> {
 fn whatever_goes_wrong_the_store_keeps_its_promises() {
     let seeds = seeds();
     let began = std::time::Instant::now();
-    if let Err((seed, failure)) = simulate_all(seeds.clone()) {
+    if let Err((seed, failure)) = simulate_all(seeds.clone(), None) {
         let replayed = simulate(seed, true);
         panic!("{}\n\nRUNYARD_SIM_SEED={seed}: {failure}", replayed.trace.join("\n"));
     }

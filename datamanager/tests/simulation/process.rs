@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use runyard_datamanager::{Error, WalDataManager};
+use runyard_datamanager::{DataManager, Error, WalDataManager};
 use tokio::task::JoinSet;
 
 use crate::{client::Client, machine::Machine, observer::observe, random::Random, world::World};
@@ -99,10 +99,14 @@ async fn open(world: &World, machine: &Machine, writer: impl Fn(u64) -> [u8; 16]
     for attempt in 0.. {
         // Many reads are not all lucky by themselves.
         machine.be_lucky(attempt > 2);
+        let acknowledged = world.acknowledged();
         match builder(world, Arc::new(machine.clone())).writer_id(writer(attempt)).open().await {
             Ok(data) => {
                 world.trace(|| format!("{} is open", machine.name));
                 machine.be_lucky(false);
+                if data.snapshot().position() < acknowledged {
+                    world.fail(format!("{} was opened after {acknowledged}, and does not see it", machine.name));
+                }
                 return Some(data);
             }
             Err(error @ Error::Storage { .. }) => world.trace(|| format!("{} does not open: {error:?}", machine.name)),

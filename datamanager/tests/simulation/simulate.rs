@@ -2,13 +2,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    ops::Range,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use futures::StreamExt;
 use runyard_datamanager::{
-    Action, DataManager, Direction, Error, KeyRange, Position, Result, Scan, Transaction, WalDataManager,
+    Action, Committed, DataManager, Direction, Error, KeyRange, Position, Result, Scan, Transaction, WalDataManager,
+    broken::Broken,
 };
 use runyard_objectstorage::{ObjectStorageExt, PutMode};
 
@@ -129,7 +134,7 @@ async fn follow_all(world: &World, fresh: &WalDataManager) {
     let end = fresh.snapshot().position();
     let mut stream = fresh.follow(Position::ZERO);
     let mut items = Vec::new();
-    while items.last().map_or(Position::ZERO, |item: &runyard_datamanager::Committed| item.position) < end {
+    while items.last().map_or(Position::ZERO, |item: &Committed| item.position) < end {
         match stream.next().await {
             Some(Ok(item)) => items.push(item),
             other => return world.fail(format!("the whole log cannot be followed: {other:?}")),
@@ -195,23 +200,23 @@ fn forge_successor(bytes: &[u8], lsn: u64) -> bytes::Bytes {
     forge_predecessor(&forged)
 }
 
-/// Runs seeds on all processors. Returns the first one that fails, and how many transactions were committed.
-pub(crate) fn simulate_all(seeds: std::ops::Range<u64>) -> Result<usize, (u64, String)> {
+/// Runs seeds on all processors. Returns the first one that fails, or how many transactions were committed.
+pub(crate) fn simulate_all(seeds: Range<u64>, broken: Option<Broken>) -> Result<usize, (u64, String)> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from) as u64;
-    let next = std::sync::atomic::AtomicU64::new(seeds.start);
-    let failed = std::sync::Mutex::new(BTreeMap::new());
-    let transactions = std::sync::atomic::AtomicUsize::new(0);
+    let next = AtomicU64::new(seeds.start);
+    let failed = Mutex::new(BTreeMap::new());
+    let transactions = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                use std::sync::atomic::Ordering::Relaxed;
+                let _guard = broken.map(Broken::on_this_thread);
                 loop {
-                    let seed = next.fetch_add(1, Relaxed);
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= seeds.end || !failed.lock().expect("not poisoned").is_empty() {
                         return;
                     }
                     let report = simulate(seed, false);
-                    transactions.fetch_add(report.transactions, Relaxed);
+                    transactions.fetch_add(report.transactions, Ordering::Relaxed);
                     if let Some(failure) = report.failure {
                         failed.lock().expect("not poisoned").insert(seed, failure);
                     }
