@@ -36,7 +36,7 @@ impl History {
         while let Some((count, position)) = self.marks.front().copied()
             && self.transactions - count >= kept
         {
-            self.forgotten = position;
+            self.forgotten = self.forgotten.max(position);
             self.marks.pop_front();
         }
     }

@@ -11,13 +11,13 @@ use crate::{
     Error, Result,
     broken::{self, Broken},
     limits::TRANSACTION_BYTES_MAX,
+    manifest::Tip,
     record::{BatchId, encode_batch},
-    store::{Batch, Store},
+    store::{Batch, Check, Store},
     wal::{
         log::{Found, LogObjects},
         plan::plan,
         queue::{Pending, Queue},
-        recovery::Tip,
         slot::{self, Outcome},
     },
 };
@@ -97,11 +97,14 @@ impl Committer {
             }
             let lsn = self.tip.lsn + 1;
             let mut plan = plan(lsn, candidates, |reads| match broken::is(Broken::LoserNotRevalidated) {
-                true if self.foreign_lsn == Some(self.tip.lsn) => Ok(()),
+                true if self.foreign_lsn == Some(self.tip.lsn) => Check::Valid,
                 _ => self.store.check(reads),
             });
             for (mut pending, error) in plan.refused {
                 pending.reply.send(Err(error));
+            }
+            for pending in plan.below_base {
+                pending.hand_back();
             }
             self.queue.put_back(plan.deferred);
             if plan.accepted.is_empty() {
@@ -120,7 +123,7 @@ impl Committer {
             let error = match outcome {
                 Outcome::Written => {
                     self.tip = Tip { lsn, hash };
-                    self.publish(plan.accepted, bytes.len());
+                    self.publish(plan.accepted);
                     return true;
                 }
                 Outcome::Foreign(found) => match self.apply_foreign(*found) {
@@ -146,7 +149,7 @@ impl Committer {
     }
 
     /// Makes our own batch visible, then answers its callers.
-    fn publish(&self, accepted: Vec<Pending>, bytes: usize) {
+    fn publish(&self, accepted: Vec<Pending>) {
         let (transactions, replies): (Vec<_>, Vec<_>) = accepted
             .into_iter()
             .map(|pending| {
@@ -154,7 +157,7 @@ impl Committer {
                 (pending.logged, (pending.reply, position))
             })
             .unzip();
-        self.store.apply(Batch { lsn: self.tip.lsn, transactions, bytes });
+        self.store.apply(Batch::new(self.tip.lsn, self.tip.hash, transactions));
         for (mut reply, position) in replies {
             reply.send(Ok(position));
         }

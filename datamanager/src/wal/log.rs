@@ -7,12 +7,12 @@ use runyard_objectstorage::{GetRange, ObjectStorage, ObjectStorageExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    BATCH_BYTES_MAX, Error, Result,
+    BATCH_BYTES_MAX, Error, Position, Result,
     broken::{self, Broken},
     follow::Log,
     layout::Layout,
     record::{BatchId, Hash, Logged, decode_batch},
-    store::Batch,
+    store::{Batch, Store},
 };
 
 /// The log objects of a store.
@@ -30,12 +30,11 @@ pub(crate) struct Found {
     pub(crate) previous: Hash,
     pub(crate) hash: Hash,
     transactions: Vec<Logged>,
-    bytes: usize,
 }
 
 impl Found {
     pub(crate) fn into_batch(self) -> Batch {
-        Batch { lsn: self.lsn, transactions: self.transactions, bytes: self.bytes }
+        Batch::new(self.lsn, self.hash, self.transactions)
     }
 }
 
@@ -52,15 +51,18 @@ impl LogObjects {
             Err(error) => return Err(Error::storage("reading the log")(error)),
         };
         let batch = decode_batch(lsn, &bytes).map_err(|damage| self.corrupt(lsn, damage))?;
-        let bytes = bytes.len();
         let (id, previous, hash, transactions) = (batch.id, batch.previous, batch.hash, batch.transactions);
-        Ok(Some(Found { lsn, id, previous, hash, transactions, bytes }))
+        Ok(Some(Found { lsn, id, previous, hash, transactions }))
     }
 
     /// Reads a batch that must exist, because it was visible or is followed by another.
     pub(crate) async fn read_existing(&self, lsn: u64) -> Result<Found> {
         let found = self.read(lsn).await?;
-        found.ok_or_else(|| self.corrupt(lsn, "it is missing, though the log goes on after it"))
+        found.ok_or_else(|| self.missing(lsn))
+    }
+
+    fn missing(&self, lsn: u64) -> Error {
+        self.corrupt(lsn, "it is missing, though the log goes on after it")
     }
 
     /// An error that names the object of a batch.
@@ -72,12 +74,23 @@ impl LogObjects {
 /// What followers read old batches from.
 pub(crate) struct FollowedLog {
     pub(crate) objects: LogObjects,
+    pub(crate) store: Arc<Store>,
     pub(crate) stopped: CancellationToken,
 }
 
 impl Log for FollowedLog {
     fn read(&mut self, lsn: u64) -> BoxFuture<'_, Result<Arc<Batch>>> {
-        Box::pin(async move { Ok(Arc::new(self.objects.read_existing(lsn).await?.into_batch())) })
+        Box::pin(async move {
+            if let Some(found) = self.objects.read(lsn).await? {
+                return Ok(Arc::new(found.into_batch()));
+            }
+            let covered = self.store.base().position();
+            if lsn <= covered.lsn {
+                // Cleaned away, as what a checkpoint covers may be.
+                return Err(Error::PositionExpired { position: Position { lsn, index: 0 }, oldest: covered });
+            }
+            Err(self.objects.missing(lsn))
+        })
     }
 
     fn closed(&self) -> BoxFuture<'_, ()> {

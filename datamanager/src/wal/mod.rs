@@ -16,17 +16,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Committed, DataManager, Error, Page, Position, Result, Scan, Snapshot, Transaction,
+    base::Base,
     coordinator::Coordinator,
     follow,
+    history::TRANSACTIONS_KEPT,
     layout::Layout,
     limits,
+    manifest::Manifest,
     record::{BatchId, Logged, encode_payload, framed_bytes},
     store::Store,
-    validate::TRANSACTIONS_KEPT,
     wal::{
         committer::Committer,
         log::{FollowedLog, LogObjects},
-        queue::Queue,
+        queue::{Answer, Queue, Submission},
     },
 };
 
@@ -37,6 +39,10 @@ mod plan;
 mod queue;
 mod recovery;
 mod slot;
+
+/// How often a transaction is checked against a newer checkpoint, because that came while the transaction was queued,
+/// before its reads count as too old.
+const HAND_BACKS_MAX: usize = 8;
 
 /// A [`DataManager`] whose durable home is an object storage. Clones are cheap handles of the same one.
 ///
@@ -78,6 +84,23 @@ struct Handle {
     coordinator: Option<Arc<dyn Coordinator>>,
 }
 
+impl Handle {
+    /// Has a transaction committed, after it was checked against what the checkpoint covers.
+    async fn commit(&self, mut submission: Submission, deadline: Instant) -> Result<Position> {
+        for _ in 0..HAND_BACKS_MAX {
+            self.store.check_below(&mut submission.0).await?;
+            let answer = self.queue.push(submission, deadline).await?;
+            match answer.await {
+                Ok(Answer::Finished(result)) => return result,
+                Ok(Answer::HandedBack(again)) => submission = again,
+                Err(_) => return Err(committer_is_gone()),
+            }
+        }
+        let (position, oldest) = (submission.0.position, self.store.base().position());
+        Err(Error::PositionExpired { position, oldest })
+    }
+}
+
 impl Drop for Handle {
     fn drop(&mut self) {
         self.queue.close();
@@ -92,7 +115,7 @@ pub struct WalBuilder {
     commit_timeout: Duration,
     queue_bytes_max: usize,
     recent_bytes_max: usize,
-    history_transactions_max: usize,
+    history_transactions_max: u64,
     writer_id: Option<[u8; 16]>,
     coordinator: Option<Arc<dyn Coordinator>>,
 }
@@ -131,7 +154,7 @@ impl WalBuilder {
     /// before them must read again.
     #[must_use]
     pub fn history_transactions_max(mut self, transactions: usize) -> Self {
-        self.history_transactions_max = transactions;
+        self.history_transactions_max = transactions as u64;
         self
     }
 
@@ -162,7 +185,11 @@ impl WalBuilder {
             None => draw_id()?,
         };
         let log = LogObjects { storage: self.storage, layout: Layout::new(&self.base_path)? };
-        let store = Store::new(self.history_transactions_max, self.recent_bytes_max);
+        let store = Store::new(
+            Base::new(Arc::new(Manifest::empty([0; 32]))),
+            self.history_transactions_max,
+            self.recent_bytes_max,
+        );
         let tip = recovery::recover(&log, &store, writer).await?;
         let queue = Arc::new(Queue::new(self.queue_bytes_max));
         let committer = Committer {
@@ -217,9 +244,42 @@ impl WalDataManager {
         answer.await.unwrap_or(Err(Error::Closed))
     }
 
+    /// What was visible at a position, held readable as long as the snapshot lives.
+    ///
+    /// # Errors
+    /// [`Error::PositionExpired`] if some of it was overwritten since, while no snapshot held it;
+    /// [`Error::Refused`] if the position does not exist.
+    pub async fn snapshot_at(&self, position: Position) -> Result<Snapshot> {
+        if position > self.handle.store.position() {
+            self.catch_up().await?;
+        }
+        self.handle.store.snapshot_at(position)
+    }
+
     /// A hash over all entries of a snapshot, equal for equal content.
-    pub fn state_hash(&self, at: &Snapshot) -> Result<[u8; 32]> {
-        self.handle.store.state_hash(at.position())
+    pub async fn state_hash(&self, at: &Snapshot) -> Result<[u8; 32]> {
+        self.handle.store.state_hash(at).await
+    }
+
+    /// Commits a transaction that may name the store's own collections.
+    async fn commit_unchecked(&self, transaction: Transaction) -> Result<Position> {
+        let handle = &*self.handle;
+        if transaction.changes_nothing() {
+            if transaction.reads.position > handle.store.position() {
+                self.catch_up().await?;
+            }
+            return handle.store.check_alone(transaction.reads).await;
+        }
+        let payload = encode_payload(&transaction);
+        limits::check_size(framed_bytes(payload.len()))?;
+        let Transaction { reads, actions } = transaction;
+        let logged = Logged::new(Position::ZERO, reads.groups.clone(), actions);
+        let deadline = Instant::now() + handle.commit_timeout;
+        let position = handle.commit((reads, logged, payload), deadline).await?;
+        if let Some(coordinator) = &handle.coordinator {
+            coordinator.announce(position.lsn);
+        }
+        Ok(position)
     }
 
     /// Takes no more commits, finishes those that were accepted, and ends the committer and all followers. Reads go on.
@@ -236,38 +296,26 @@ impl DataManager for WalDataManager {
     }
 
     async fn get(&self, at: &Snapshot, collection: &str, key: &[u8]) -> Result<Option<Bytes>> {
-        self.handle.store.get(at.position(), collection, key)
+        limits::check_visible(collection)?;
+        self.handle.store.get(at, collection, key).await
     }
 
     async fn scan(&self, at: &Snapshot, scan: &Scan) -> Result<Page> {
-        self.handle.store.scan(at.position(), scan)
+        limits::check_visible(&scan.collection)?;
+        self.handle.store.scan(at, scan).await
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Position> {
-        let handle = &*self.handle;
         limits::check(&transaction)?;
-        if transaction.changes_nothing() {
-            if transaction.reads.position > handle.store.position() {
-                self.catch_up().await?;
-            }
-            handle.store.check(&transaction.reads)?;
-            return Ok(handle.store.position());
-        }
-        let payload = encode_payload(&transaction);
-        limits::check_size(framed_bytes(payload.len()))?;
-        let Transaction { reads, actions } = transaction;
-        let logged = Logged::new(Position::ZERO, reads.groups.clone(), actions);
-        let deadline = Instant::now() + handle.commit_timeout;
-        let answer = handle.queue.push((reads, logged, payload), deadline).await?;
-        let position = answer.await.unwrap_or_else(|_| Err(committer_is_gone()))?;
-        if let Some(coordinator) = &handle.coordinator {
-            coordinator.announce(position.lsn);
-        }
-        Ok(position)
+        self.commit_unchecked(transaction).await
     }
 
     fn follow(&self, after: Position) -> BoxStream<'static, Result<Committed>> {
-        let log = FollowedLog { objects: self.handle.log.clone(), stopped: self.handle.stopped.clone() };
+        let log = FollowedLog {
+            objects: self.handle.log.clone(),
+            store: Arc::clone(&self.handle.store),
+            stopped: self.handle.stopped.clone(),
+        };
         follow::follow(Arc::clone(&self.handle.store), after, log)
     }
 
@@ -294,3 +342,6 @@ fn committer_is_gone() -> Error {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

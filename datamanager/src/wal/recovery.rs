@@ -11,21 +11,15 @@ use runyard_objectstorage::ListEntry;
 
 use crate::{
     Error, Result,
+    base::Base,
     broken::{self, Broken},
-    record::Hash,
+    manifest::{Manifest, Tip},
     store::Store,
     wal::{format, log::LogObjects},
 };
 
 /// How many log objects are read ahead.
 const READ_AHEAD: usize = 16;
-
-/// The last batch that was applied.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Tip {
-    pub(crate) lsn: u64,
-    pub(crate) hash: Hash,
-}
 
 /// Brings an empty state to what the storage holds; makes a new store if there is none.
 pub(crate) async fn recover(log: &LogObjects, store: &Arc<Store>, new_store_id: [u8; 16]) -> Result<Tip> {
@@ -45,7 +39,8 @@ pub(crate) async fn recover(log: &LogObjects, store: &Arc<Store>, new_store_id: 
         }
         None => format::create(&log.storage, &log.layout, new_store_id).await?,
     };
-    let mut tip = Tip { lsn: 0, hash: format::genesis(&format) };
+    store.reset(Base::new(Arc::new(Manifest::empty(format::genesis(&format)))));
+    let mut tip = store.tip();
     let mut batches = stream::iter(1..=last).map(|lsn| log.read_existing(lsn)).buffered(READ_AHEAD);
     while let Some(found) = match batches.try_next().await {
         Err(Error::Corrupt { .. }) if broken::is(Broken::DamageIsEnd) => None,

@@ -74,13 +74,15 @@ async fn run(world: &Arc<World>) -> Result<usize, String> {
         commit_at_last(world, life, data).await?;
     }
     let fresh = open_fresh(world).await.map_err(|error| format!("it cannot be opened in the end: {error:?}"))?;
-    let hash = |data: &WalDataManager| data.state_hash(&data.snapshot()).map_err(|error| format!("{error:?}"));
+    let hash = async |data: &WalDataManager| {
+        data.state_hash(&data.snapshot()).await.map_err(|error| format!("no hash: {error:?}"))
+    };
     for (life, data) in &alive {
         data.catch_up().await.map_err(|error| format!("{life} cannot catch up: {error:?}"))?;
         if data.snapshot().position() != fresh.snapshot().position() {
             return Err(format!("{life} has not come to the end of the log"));
         }
-        if hash(data)? != hash(&fresh)? {
+        if hash(data).await? != hash(&fresh).await? {
             return Err(format!("{life} holds something else than a store that is opened now"));
         }
     }
