@@ -33,6 +33,10 @@ pub enum Broken {
     FollowerSkips,
     RecoveryStopsEarly,
     DamageIsEnd,
+    WakeupLost,
+    RoomKept,
+    /// Found by the model check of the committer alone: only the end of a runtime brings it to light.
+    AbandonedUnanswered,
 }
 
 #[cfg(feature = "test-util")]
@@ -46,7 +50,7 @@ mod switch {
     }
 
     impl Broken {
-        /// All of them.
+        /// All that a simulation of processes can find.
         pub const ALL: &[Self] = &[
             Self::AcknowledgedBeforePut,
             Self::LostReplyIsSuccess,
@@ -73,6 +77,8 @@ mod switch {
             Self::FollowerSkips,
             Self::RecoveryStopsEarly,
             Self::DamageIsEnd,
+            Self::WakeupLost,
+            Self::RoomKept,
         ];
 
         /// Breaks every data manager that runs on this thread, until the guard is dropped.

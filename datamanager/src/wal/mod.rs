@@ -344,4 +344,6 @@ fn committer_is_gone() -> Error {
 }
 
 #[cfg(test)]
+mod interleavings;
+#[cfg(test)]
 mod tests;
