@@ -23,7 +23,7 @@ pub(crate) fn check(
     record: &Record,
     history_max: usize,
     content: &Content,
-) -> Result<Vec<Logged>, String> {
+) -> Result<(), String> {
     let logged = transactions(log)?;
     let places = places(&logged, record)?;
     for (id, attempt) in (0..).zip(&record.attempts) {
@@ -37,7 +37,7 @@ pub(crate) fn check(
     if end.content() != *content {
         return Err(format!("a store opened in the end holds {content:?}, and the log says {:?}", end.content()));
     }
-    Ok(logged)
+    Ok(())
 }
 
 /// Where each attempt is in the log: at most once, and whole.

@@ -180,7 +180,15 @@ impl Client {
 
     /// Takes a snapshot and comes back to it.
     async fn hold(&mut self) -> Result<()> {
-        let snapshot = self.held.take().unwrap_or_else(|| self.data.snapshot());
+        let snapshot = match self.held.take() {
+            Some(held) => held,
+            None if self.random.chance(300) => match self.data.snapshot_at(self.world.acknowledged()).await {
+                Ok(snapshot) => snapshot,
+                Err(Error::PositionExpired { .. } | Error::Storage { .. }) => return Ok(()),
+                Err(error) => return Err(error),
+            },
+            None => self.data.snapshot(),
+        };
         for _ in 0..self.random.between(1..4) {
             let pause = self.random.millis(0..10_000);
             tokio::time::sleep(pause).await;

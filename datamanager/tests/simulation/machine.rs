@@ -122,6 +122,7 @@ impl Machine {
         let took = random.millis(1_000..longest);
         match random.below(3) {
             0 => {
+                self.world.count("sleeps");
                 self.world.trace(|| format!("{} sleeps for {took:?}", self.name));
                 state.asleep_until = Instant::now() + took;
             }
@@ -175,6 +176,7 @@ impl Machine {
         self.world.spawn_landing(async move {
             tokio::time::sleep(delay).await;
             for answer in this.faulty.land_late().await {
+                this.world.count(if answer.is_ok() { "late effects" } else { "effects that came too late" });
                 this.world.trace(|| format!("{} had a late effect: {answer:?}", this.name));
             }
         });
@@ -199,6 +201,7 @@ impl Machine {
         self.world.spawn_landing(async move {
             tokio::time::sleep(delay).await;
             let answer = this.world.disk.put(&key, bytes.into(), options).await;
+            this.world.count("effects after death");
             this.world.trace(|| format!("{} had put {key} before its death: {answer:?}", this.name));
         });
     }

@@ -23,6 +23,27 @@ use simulate::{simulate, simulate_all};
 /// What an ordinary run of the tests tries.
 const SEEDS: std::ops::Range<u64> = 0..200;
 
+/// What a simulation must meet often enough to say something about it.
+const MET: [&str; 17] = [
+    "commits",
+    "commits that were never tried",
+    "conflicts",
+    "effects after death",
+    "effects that came too late",
+    "ends in good order",
+    "ends without a word",
+    "expired reads",
+    "followers that went on",
+    "full disks",
+    "kills",
+    "kills while opening",
+    "late effects",
+    "outages",
+    "sleeps",
+    "unknown outcomes",
+    "damaged logs",
+];
+
 fn seeds() -> std::ops::Range<u64> {
     let number = |text: &str| text.trim().parse().expect("a seed is a number");
     if let Ok(seed) = std::env::var("RUNYARD_SIM_SEED") {
@@ -38,12 +59,18 @@ fn seeds() -> std::ops::Range<u64> {
 fn whatever_goes_wrong_the_store_keeps_its_promises() {
     let seeds = seeds();
     let began = std::time::Instant::now();
-    if let Err((seed, failure)) = simulate_all(seeds.clone(), None) {
+    let counts = simulate_all(seeds.clone(), None).unwrap_or_else(|(seed, failure)| {
         let replayed = simulate(seed, true);
         panic!("{}\n\nRUNYARD_SIM_SEED={seed}: {failure}", replayed.trace.join("\n"));
-    }
+    });
     let count = seeds.end - seeds.start;
     println!("{count} seeds in {:.1?}, {:.2?} each", began.elapsed(), began.elapsed() / count as u32);
+    println!("{counts:#?}");
+    if count >= SEEDS.end {
+        for what in MET {
+            assert!(counts.get(what).is_some_and(|count| *count >= 10), "hardly any {what}: {counts:?}");
+        }
+    }
 }
 
 #[test]

@@ -52,6 +52,7 @@ pub(crate) async fn live(world: Arc<World>, index: u64) -> Option<(Arc<str>, Wal
             biased;
             () = &mut until, if end == End::Killed => {
                 machine.kill();
+                world.count("kills while opening");
                 continue;
             }
             opened = open(&world, &machine, writer) => opened?,
@@ -70,6 +71,11 @@ pub(crate) async fn live(world: Arc<World>, index: u64) -> Option<(Arc<str>, Wal
             () = until, if end != End::Last => {}
         }
         world.trace(|| format!("{name} ends: {end:?}"));
+        world.count(match end {
+            End::Killed => "kills",
+            End::Closed | End::Last => "ends in good order",
+            End::LetGo => "ends without a word",
+        });
         match end {
             End::Killed => {
                 machine.kill();

@@ -5,7 +5,7 @@ use std::{
     ops::Range,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -23,7 +23,7 @@ use crate::{
     process::{builder, live},
     profile::Profile,
     random::Random,
-    world::{Followed, World},
+    world::{Counts, Followed, World},
 };
 
 /// Longer than anything lasts.
@@ -34,8 +34,7 @@ const STUCK: Duration = Duration::from_secs(24 * 3600);
 pub(crate) struct Report {
     pub(crate) failure: Option<String>,
     pub(crate) trace: Vec<String>,
-    /// How many transactions were committed.
-    pub(crate) transactions: usize,
+    pub(crate) counts: Counts,
 }
 
 /// Runs one seed.
@@ -45,23 +44,17 @@ pub(crate) fn simulate(seed: u64, is_traced: bool) -> Report {
     runtime.block_on(async {
         let world = World::new(Profile::of(seed), is_traced).await;
         world.trace(|| format!("{:?}", world.profile));
-        let transactions = match tokio::time::timeout(STUCK, run(&world)).await {
-            Ok(Ok(transactions)) => transactions,
-            Ok(Err(wrong)) => {
-                world.fail(wrong);
-                0
-            }
-            Err(_) => {
-                world.fail("somebody waits for ever");
-                0
-            }
-        };
-        Report { failure: world.failure(), trace: world.take_trace(), transactions }
+        match tokio::time::timeout(STUCK, run(&world)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(wrong)) => world.fail(wrong),
+            Err(_) => world.fail("somebody waits for ever"),
+        }
+        Report { failure: world.failure(), trace: world.take_trace(), counts: world.counts() }
     })
 }
 
-/// Everything from the first start to the last check. Returns how many transactions were committed.
-async fn run(world: &Arc<World>) -> Result<usize, String> {
+/// Everything from the first start to the last check.
+async fn run(world: &Arc<World>) -> Result<(), String> {
     let mut processes: Vec<_> =
         (0..world.profile.processes).map(|index| tokio::spawn(live(Arc::clone(world), index))).collect();
     let mut alive = Vec::new();
@@ -102,12 +95,11 @@ async fn run(world: &Arc<World>) -> Result<usize, String> {
             content.insert(collection.to_owned(), page.entries);
         }
     }
-    let logged = check(&log, &record, world.profile.history_transactions_max, &content)?;
+    check(&log, &record, world.profile.history_transactions_max, &content)?;
     if !world.disk.neighbours_are_untouched().await {
         return Err("objects outside the base path were changed".to_owned());
     }
-    damage(world, &log, alive.first().map(|(_, data)| data)).await?;
-    Ok(logged.len())
+    damage(world, &log, alive.first().map(|(_, data)| data)).await
 }
 
 /// What can still succeed is not failed: a commit may give up while an outage is being got over, but not for ever.
@@ -188,6 +180,7 @@ async fn damage(
         None if victim == last => return Ok(()),
         None => runyard_objectstorage::ObjectStorage::delete(objects, &key).await.map_err(|e| e.to_string())?,
     }
+    world.count("damaged logs");
     world.trace(|| format!("{key} is damaged"));
     match open_fresh(world).await {
         Err(Error::Corrupt { object, .. }) if object == key.as_str() => Ok(()),
@@ -202,12 +195,12 @@ fn forge_successor(bytes: &[u8], lsn: u64) -> bytes::Bytes {
     forge_predecessor(&forged)
 }
 
-/// Runs seeds on all processors. Returns the first one that fails, or how many transactions were committed.
-pub(crate) fn simulate_all(seeds: Range<u64>, broken: Option<Broken>) -> Result<usize, (u64, String)> {
+/// Runs seeds on all processors. Returns the first one that fails, or how often what happened.
+pub(crate) fn simulate_all(seeds: Range<u64>, broken: Option<Broken>) -> Result<Counts, (u64, String)> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from) as u64;
     let next = AtomicU64::new(seeds.start);
     let failed = Mutex::new(BTreeMap::new());
-    let transactions = AtomicUsize::new(0);
+    let counts = Mutex::new(Counts::new());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
@@ -218,7 +211,9 @@ pub(crate) fn simulate_all(seeds: Range<u64>, broken: Option<Broken>) -> Result<
                         return;
                     }
                     let report = simulate(seed, false);
-                    transactions.fetch_add(report.transactions, Ordering::Relaxed);
+                    for (what, count) in report.counts {
+                        *counts.lock().expect("not poisoned").entry(what).or_default() += count;
+                    }
                     if let Some(failure) = report.failure {
                         failed.lock().expect("not poisoned").insert(seed, failure);
                     }
@@ -228,6 +223,6 @@ pub(crate) fn simulate_all(seeds: Range<u64>, broken: Option<Broken>) -> Result<
     });
     match failed.into_inner().expect("not poisoned").pop_first() {
         Some(failed) => Err(failed),
-        None => Ok(transactions.into_inner()),
+        None => Ok(counts.into_inner().expect("not poisoned")),
     }
 }

@@ -33,6 +33,7 @@ pub(crate) struct World {
 
 #[derive(Default)]
 struct State {
+    counts: Counts,
     trace: Vec<String>,
     failure: Option<String>,
     record: Record,
@@ -41,6 +42,9 @@ struct State {
     cut_off_until: Option<Instant>,
     acknowledged: Position,
 }
+
+/// How often something happened that a simulation is made for.
+pub(crate) type Counts = BTreeMap<&'static str, u64>;
 
 /// What callers asked for and were told.
 #[derive(Clone, Debug, Default)]
@@ -135,6 +139,14 @@ impl World {
         }
     }
 
+    pub(crate) fn count(&self, what: &'static str) {
+        *self.state().counts.entry(what).or_default() += 1;
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.state().counts.clone()
+    }
+
     pub(crate) fn take_trace(&self) -> Vec<String> {
         std::mem::take(&mut self.state().trace)
     }
@@ -198,11 +210,13 @@ impl World {
     }
 
     pub(crate) fn fill_disk(&self, took: std::time::Duration) {
+        self.count("full disks");
         self.trace(|| format!("the storage is full for {took:?}"));
         self.state().full_until = Some(Instant::now() + took);
     }
 
     pub(crate) fn cut_off(&self, took: std::time::Duration) {
+        self.count("outages");
         self.trace(|| format!("the storage cannot be reached for {took:?}"));
         self.state().cut_off_until = Some(Instant::now() + took);
     }
@@ -273,6 +287,13 @@ impl World {
                 Outcome::Nothing
             }
         };
+        self.count(match &outcome {
+            Outcome::Committed(_) => "commits",
+            Outcome::Conflict(_) => "conflicts",
+            Outcome::Expired(_) => "expired reads",
+            Outcome::Unknown(_) => "unknown outcomes",
+            Outcome::Failed | Outcome::Nothing => "commits that were never tried",
+        });
         self.trace(|| format!("t{id} is answered: {answer:?}"));
         let mut state = self.state();
         state.record.attempts[id as usize].outcome = outcome;
@@ -296,6 +317,9 @@ impl World {
                 followed.after
             )
         });
+        if !followed.items.is_empty() && followed.after > Position::ZERO {
+            self.count("followers that went on");
+        }
         self.state().record.followed.push(followed);
     }
 
