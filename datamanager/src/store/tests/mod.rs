@@ -236,6 +236,7 @@ fn a_reader_never_sees_a_new_group_with_old_data() {
     let increment = || {
         let snapshot = store.snapshot();
         let next: usize = get(&store, &snapshot, "k").unwrap().parse::<usize>().unwrap() + 1;
+        std::thread::yield_now();
         let groups = vec!["g".to_owned()];
         let reads = ReadSet { position: snapshot.position(), groups: groups.clone(), ..ReadSet::default() };
         let committed = store.commit_alone(&reads, |position| {
