@@ -62,6 +62,14 @@ async fn run(world: &Arc<World>) -> Result<(), String> {
         alive.extend(process.await.map_err(|error| format!("a process ended with {error}"))?);
     }
     world.calm_down().await;
+    // What is queued in processes whose callers went away is still committed.
+    loop {
+        let tip = world.disk.tip();
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        if tip == world.disk.tip() {
+            break;
+        }
+    }
     world.failure().map_or(Ok(()), Err)?;
     for (life, data) in &alive {
         commit_at_last(world, life, data).await?;
