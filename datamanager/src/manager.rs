@@ -9,7 +9,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use crate::{Position, Result};
+use crate::{
+    Position, Result,
+    system::{Internal, System},
+};
 
 /// A transactional, ordered store of collections of key-value entries.
 ///
@@ -50,6 +53,13 @@ pub trait DataManager: Send + Sync + fmt::Debug + 'static {
 
     /// Waits until a position, committed here or by another process, is visible to new snapshots.
     async fn wait_for(&self, position: Position) -> Result<()>;
+
+    /// The way to what the store keeps for itself, which only this crate can go.
+    #[doc(hidden)]
+    fn system(&self, token: Internal) -> Option<&dyn System> {
+        let _ = token;
+        None
+    }
 }
 
 /// A consistent view of a store. Cloning is cheap; dropping the last clone releases what it holds.

@@ -12,6 +12,7 @@ use crate::{
     limits,
     record::{Logged, encode_payload, framed_bytes},
     store::{Batch, Store},
+    system::{self, Internal, System},
 };
 
 /// A [`DataManager`] that keeps everything in memory, for ever: followers can begin at any position.
@@ -78,6 +79,29 @@ impl DataManager for MemoryDataManager {
 
     async fn commit(&self, transaction: Transaction) -> Result<Position> {
         limits::check(&transaction)?;
+        self.commit_own(transaction).await
+    }
+
+    fn follow(&self, after: Position) -> BoxStream<'static, Result<Committed>> {
+        follow::follow(Arc::clone(&self.store), after, follow::NoLog)
+    }
+
+    async fn wait_for(&self, position: Position) -> Result<()> {
+        follow::wait_for(&self.store, position).await
+    }
+
+    fn system(&self, _: Internal) -> Option<&dyn System> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl System for MemoryDataManager {
+    async fn get_own(&self, at: &Snapshot, key: &[u8]) -> Result<Option<Bytes>> {
+        self.store.get(at, system::SYSTEM, key).await
+    }
+
+    async fn commit_own(&self, transaction: Transaction) -> Result<Position> {
         limits::check_size(framed_bytes(encode_payload(&transaction).len()))?;
         if transaction.changes_nothing() {
             return self.store.check_alone(transaction.reads).await;
@@ -88,13 +112,5 @@ impl DataManager for MemoryDataManager {
             logged.place(position);
             Batch::new(position.lsn, [0; 32], vec![logged])
         })
-    }
-
-    fn follow(&self, after: Position) -> BoxStream<'static, Result<Committed>> {
-        follow::follow(Arc::clone(&self.store), after, follow::NoLog)
-    }
-
-    async fn wait_for(&self, position: Position) -> Result<()> {
-        follow::wait_for(&self.store, position).await
     }
 }

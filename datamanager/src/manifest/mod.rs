@@ -3,6 +3,9 @@
 //! A manifest names the data files that hold everything up to a position. It is plain data; the bytes of it are in
 //! `format`, the newest one of a store is found in `newest`.
 
+pub(crate) mod format;
+pub(crate) mod newest;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

@@ -81,7 +81,7 @@ impl Store {
 
     /// An empty store that never gets a checkpoint.
     pub(crate) fn in_memory(history_max: u64, recent_bytes_max: usize) -> Arc<Self> {
-        let base = Base::new(Arc::new(Manifest::empty([0; 32])));
+        let base = Base::empty([0; 32]);
         Self::with_table(base, Table::bottom(), history_max, recent_bytes_max)
     }
 
@@ -307,13 +307,14 @@ impl Store {
         true
     }
 
-    /// Replaces everything by a checkpoint, because the log between is gone. Snapshots go on reading what they saw.
-    pub(crate) fn reset(&self, base: Arc<Base>) {
+    /// Replaces everything by what another store was found to hold, because the log between is gone. Snapshots go on
+    /// reading what they saw.
+    pub(crate) fn reset(&self, recovered: &Self) {
         let mut state = self.write();
-        let Manifest { tip, position, ref history, .. } = **base.manifest();
-        (state.tip, state.position, state.history) = (tip, position, history.clone());
-        state.recent.clear();
-        state.view = Arc::new(View::new(base, Table::default()));
+        let mut newer = recovered.write();
+        std::mem::swap(&mut *state, &mut *newer);
+        drop(newer);
+        let position = state.position;
         drop(state);
         self.announce(position);
     }

@@ -70,12 +70,6 @@ impl Recent {
         }
     }
 
-    /// Nothing of what was before is continued by what comes next.
-    pub(super) fn clear(&mut self) {
-        self.batches.clear();
-        self.bytes = 0;
-    }
-
     /// A batch; none if it is not here.
     pub(super) fn get(&self, lsn: u64) -> Option<&Arc<Batch>> {
         let oldest = self.batches.front()?.lsn;

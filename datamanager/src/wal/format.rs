@@ -73,7 +73,7 @@ fn encode(store: [u8; 16]) -> Bytes {
     format!("{{\"format\":{VERSION},\"store\":\"{store}\",\"check\":\"{check}\"}}\n").into()
 }
 
-fn check(layout: &Layout, bytes: &[u8]) -> Result<()> {
+pub(crate) fn check(layout: &Layout, bytes: &[u8]) -> Result<()> {
     let corrupt = |reason: String| Error::Corrupt { object: layout.format().to_string(), reason };
     let any: AnyFormat = serde_json::from_slice(bytes).map_err(|error| corrupt(error.to_string()))?;
     if any.format != VERSION {

@@ -21,7 +21,14 @@ use runyard_objectstorage::{
 };
 
 use super::*;
-use crate::{Action, broken::Broken};
+use crate::{
+    Action, Transaction, VirtualUptime,
+    broken::Broken,
+    layout::Layout,
+    record::BatchId,
+    table::DataFiles,
+    wal::{committer::Committer, log::LogObjects, recovery::Source},
+};
 
 const VALUE_BYTES: usize = 100;
 
@@ -146,12 +153,25 @@ fn transaction(caller: usize) -> Transaction {
 fn run(callers: usize, besides: Besides, order: &mut Order) -> std::result::Result<(), String> {
     let storage = Arc::new(Slow::default());
     let log = LogObjects { storage: storage.clone(), layout: Layout::new("").expect("a base path") };
-    let store = Store::new(Base::new(Arc::new(Manifest::empty([0; 32]))), 100, 1 << 20);
+    let source = Source {
+        floor: FloorWatch::new(log.clone(), Arc::new(VirtualUptime::new())),
+        files: DataFiles::new(storage.clone(), log.layout.clone(), 0),
+        log: log.clone(),
+        history_transactions_max: 100,
+        recent_bytes_max: 1 << 20,
+    };
+    let store = Store::new(Base::empty([0; 32]), 100, 1 << 20);
+    let (board, pins) = (Arc::<StatusBoard>::default(), Arc::<Pins>::default());
     let queue = Arc::new(Queue::new(ROOM_BYTES));
     let committer = Committer {
-        log: log.clone(),
+        source: source.clone(),
+        genesis: [0; 32],
         store: Arc::clone(&store),
         queue: Arc::clone(&queue),
+        board: Arc::clone(&board),
+        pins: Arc::clone(&pins),
+        maintenance: None,
+        left_behind: false,
         tip: store.tip(),
         id: BatchId { writer: [1; 16], number: 0 },
         foreign_lsn: None,
@@ -161,7 +181,11 @@ fn run(callers: usize, besides: Besides, order: &mut Order) -> std::result::Resu
     let handle = Handle {
         store,
         queue: Arc::clone(&queue),
-        log: log.clone(),
+        floor: source.floor,
+        board,
+        pins,
+        published: watch::Sender::new(0),
+        read_only: false,
         commit_timeout: Duration::from_secs(30),
         stopped: stopped.clone(),
         coordinator: None,

@@ -13,6 +13,7 @@ use crate::{
     layout::Layout,
     record::{BatchId, Hash, Logged, decode_batch},
     store::{Batch, Store},
+    wal::floor::FloorWatch,
 };
 
 /// The log objects of a store.
@@ -29,6 +30,8 @@ pub(crate) struct Found {
     pub(crate) id: BatchId,
     pub(crate) previous: Hash,
     pub(crate) hash: Hash,
+    /// How long the object is.
+    pub(crate) bytes: usize,
     transactions: Vec<Logged>,
 }
 
@@ -51,8 +54,9 @@ impl LogObjects {
             Err(error) => return Err(Error::storage("reading the log")(error)),
         };
         let batch = decode_batch(lsn, &bytes).map_err(|damage| self.corrupt(lsn, damage))?;
+        let bytes = bytes.len();
         let (id, previous, hash, transactions) = (batch.id, batch.previous, batch.hash, batch.transactions);
-        Ok(Some(Found { lsn, id, previous, hash, transactions }))
+        Ok(Some(Found { lsn, id, previous, hash, bytes, transactions }))
     }
 
     /// Reads a batch that must exist, because it was visible or is followed by another.
@@ -73,7 +77,7 @@ impl LogObjects {
 
 /// What followers read old batches from.
 pub(crate) struct FollowedLog {
-    pub(crate) objects: LogObjects,
+    pub(crate) floor: FloorWatch,
     pub(crate) store: Arc<Store>,
     pub(crate) stopped: CancellationToken,
 }
@@ -81,15 +85,14 @@ pub(crate) struct FollowedLog {
 impl Log for FollowedLog {
     fn read(&mut self, lsn: u64) -> BoxFuture<'_, Result<Arc<Batch>>> {
         Box::pin(async move {
-            if let Some(found) = self.objects.read(lsn).await? {
-                return Ok(Arc::new(found.into_batch()));
+            let found = self.floor.log().read(lsn).await;
+            // What is below the floor is no longer the log, whether it is missing, damaged or looks good.
+            if self.floor.is_above(lsn).await? {
+                let oldest = self.store.base().position();
+                return Err(Error::PositionExpired { position: Position { lsn, index: 0 }, oldest });
             }
-            let covered = self.store.base().position();
-            if lsn <= covered.lsn {
-                // Cleaned away, as what a checkpoint covers may be.
-                return Err(Error::PositionExpired { position: Position { lsn, index: 0 }, oldest: covered });
-            }
-            Err(self.objects.missing(lsn))
+            let found = found?.ok_or_else(|| self.floor.log().missing(lsn))?;
+            Ok(Arc::new(found.into_batch()))
         })
     }
 

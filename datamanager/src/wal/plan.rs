@@ -13,6 +13,7 @@ use crate::{
     broken::{self, Broken},
     record::Logged,
     store::Check,
+    system,
     wal::queue::Pending,
 };
 
@@ -38,12 +39,13 @@ struct Written {
 }
 
 /// Plans the batch with number `lsn`; `check` is against everything visible.
-pub(crate) fn plan(lsn: u64, candidates: Vec<Pending>, check: impl Fn(&ReadSet) -> Check) -> Plan {
+pub(crate) fn plan(lsn: u64, candidates: Vec<Pending>, check: impl Fn(&Pending) -> Check) -> Plan {
     let mut plan = Plan::default();
     let mut written = Written::default();
     let alone = candidates.len() == 1;
+    let mut closed = false;
     for mut pending in candidates {
-        match check(&pending.reads) {
+        match check(&pending) {
             Check::Refused(error) => {
                 plan.refused.push((pending, error));
                 continue;
@@ -52,7 +54,9 @@ pub(crate) fn plan(lsn: u64, candidates: Vec<Pending>, check: impl Fn(&ReadSet) 
                 plan.below_base.push(pending);
                 continue;
             }
-            Check::Valid if written.touches(&pending.reads) && !broken::is(Broken::ConflictsInBatchAccepted) => {
+            Check::Valid
+                if closed || written.touches(&pending.reads) && !broken::is(Broken::ConflictsInBatchAccepted) =>
+            {
                 plan.deferred.push(pending);
                 continue;
             }
@@ -67,6 +71,8 @@ pub(crate) fn plan(lsn: u64, candidates: Vec<Pending>, check: impl Fn(&ReadSet) 
         if !alone {
             written.add(&pending.logged);
         }
+        // Whether what comes after may be committed is known once this is.
+        closed = system::changes_maintenance(&pending.logged);
         plan.accepted.push(pending);
     }
     plan
@@ -129,7 +135,8 @@ mod tests {
         pending(&queue, &["stale"], &["c"]).await;
         pending(&queue, &["b"], &["d"]).await;
         pending(&queue, &["old"], &["e"]).await;
-        let check = |reads: &ReadSet| {
+        let check = |pending: &Pending| {
+            let reads = &pending.reads;
             let stale = reads.keys.iter().any(|(_, key)| &key[..] == b"stale");
             let old = reads.keys.iter().any(|(_, key)| &key[..] == b"old");
             match (stale, old) {

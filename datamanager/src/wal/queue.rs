@@ -162,6 +162,11 @@ impl Queue {
         self.changed.notify_one();
     }
 
+    /// How many bytes of transactions wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.room_bytes - self.room.available_permits()
+    }
+
     /// Completes after something was queued, or the queue was closed.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;

@@ -27,10 +27,33 @@ async fn during_an_outage_commits_wait_and_reads_go_on() {
     let (one, two, ()) = tokio::join!(commit(&data, 1), commit(&data, 2), async {
         tokio::time::sleep(TIMEOUT / 2).await;
         assert_eq!(present(&data).await, [0], "readers go on, and see nothing that is not durable");
+        let status = data.status();
+        assert_eq!(status.stale_for(), Some(TIMEOUT / 2), "since the first attempt that failed");
+        assert!(status.queue_bytes > 0);
         storage.revive();
     });
+    assert_eq!((data.status().stale_since, data.status().queue_bytes), (None, 0));
     assert!(one.unwrap() < two.unwrap());
     assert_eq!(present(&data).await, [0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_only_reads_notice_is_told_too_and_whoever_waits_hears_of_its_end() {
+    let storage = memory();
+    let data = open(storage.clone()).await.unwrap();
+    commit(&data, 0).await.unwrap();
+    let status = data.status();
+    assert_eq!((status.position.lsn, status.manifest, status.log_batches), (1, 0, 1));
+    assert!(status.log_bytes > 0);
+    let mut news = data.watch_status();
+    storage.crash();
+    data.catch_up().await.expect_err("an outage");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    data.catch_up().await.expect_err("an outage");
+    news.wait_for(|status| status.stale_for() == Some(Duration::from_secs(3))).await.unwrap();
+    storage.revive();
+    data.catch_up().await.unwrap();
+    news.wait_for(|status| status.stale_since.is_none()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

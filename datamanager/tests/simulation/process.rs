@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use runyard_datamanager::{DataManager, Error, WalDataManager};
+use runyard_datamanager::{DataManager, Error, VirtualUptime, WalDataManager};
 use tokio::task::JoinSet;
 
 use crate::{client::Client, machine::Machine, observer::observe, random::Random, world::World};
@@ -134,6 +134,7 @@ pub(crate) fn builder(
     let profile = &world.profile;
     WalDataManager::builder(storage)
         .base_path(profile.base_path)
+        .uptime(Arc::new(VirtualUptime::new()))
         .commit_timeout(profile.commit_timeout)
         .history_transactions_max(profile.history_transactions_max)
         .recent_bytes_max(profile.recent_bytes_max)

@@ -109,7 +109,7 @@ fn run(steps: Vec<Step>, history_max: u64, recent_bytes_max: usize) {
                 store.install(Arc::clone(&checkpoints[index.index(checkpoints.len())]));
             }
             Step::Reset(index) if !checkpoints.is_empty() => {
-                store.reset(Arc::clone(&checkpoints[index.index(checkpoints.len())]));
+                store.reset(&Store::new(Arc::clone(&checkpoints[index.index(checkpoints.len())]), KEPT, usize::MAX));
             }
             Step::Check(index, reads) => {
                 let position = at(index.index(log.len() + 1) as u64);

@@ -69,7 +69,7 @@ fn a_follower_goes_on_over_an_installed_checkpoint_and_expires_where_the_log_is_
     put(&store, "k");
     assert_eq!(drain(&mut early).0, [6], "without a gap or a repetition");
     // Another process, or this one after it was left behind, has nothing of it in memory.
-    store.reset(store.base());
+    store.reset(&Store::new(store.base(), KEPT, usize::MAX));
     put(&store, "k");
     let expired = |result: (Vec<u64>, Option<Error>)| {
         assert!(result.0.is_empty(), "{result:?}");
@@ -89,7 +89,7 @@ fn whoever_was_left_behind_meets_a_defined_error_and_goes_on_from_a_snapshot() {
     let mut behind = follow(Arc::clone(&store), Position::ZERO, log.clone());
     assert_eq!(drain(&mut behind).0, [1]);
     let old = store.snapshot();
-    store.reset(checkpoint(&other));
+    store.reset(&Store::new(checkpoint(&other), KEPT, usize::MAX));
     assert_eq!(get(&store, &old, "k").as_deref(), Some("1"), "a snapshot reads what it saw");
     assert_eq!(get(&store, &store.snapshot(), "k").as_deref(), Some("9"));
     assert_eq!((store.tip().lsn, store.tip().hash), (9, [9; 32]));

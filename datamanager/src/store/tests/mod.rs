@@ -1,9 +1,8 @@
-use std::collections::BTreeMap as Map;
-
 use futures::FutureExt;
+use runyard_objectstorage::ObjectStorageExt;
 
 use super::*;
-use crate::{Action, entry::Entry, manifest::CollectionFiles, record::Logged};
+use crate::{Action, base::testing::publish, record::Logged, table::tests::data_files};
 
 mod conflicts;
 mod follow;
@@ -22,7 +21,7 @@ fn at(lsn: u64) -> Position {
 }
 
 fn empty_base() -> Arc<Base> {
-    Base::new(Arc::new(Manifest::empty([0; 32])))
+    Base::empty([0; 32])
 }
 
 fn store() -> Arc<Store> {
@@ -54,21 +53,11 @@ fn get(store: &Store, at: &Snapshot, key: &str) -> Option<String> {
     value.map(|value| String::from_utf8(value.to_vec()).unwrap())
 }
 
-/// What a checkpoint of everything in memory would be, without tombstones that it may drop.
+/// A checkpoint of everything, without tombstones that it may drop.
 pub(crate) fn checkpoint(store: &Store) -> Arc<Base> {
     let frozen = store.rotate();
-    let mut entries: Map<String, Map<Bytes, Entry>> = frozen.base.held.entries.clone();
-    for collection in frozen.collections() {
-        let merged = entries.entry(collection.clone()).or_default();
-        merged.extend(frozen.entries(&collection, KeyRange::all()).map(|entry| (entry.key.clone(), entry)));
-        merged.retain(|_, entry| entry.value.is_some() || entry.position > frozen.history.forgotten);
-    }
-    entries.retain(|_, entries| !entries.is_empty());
-    let below = frozen.base.manifest();
-    let collections = entries.keys().map(|name| (name.clone(), CollectionFiles::default())).collect();
-    let Frozen { tip, position, history, .. } = frozen;
-    let manifest = Manifest { number: below.number + 1, previous: [0; 32], tip, position, history, collections };
-    Base::holding(Arc::new(manifest), entries)
+    let files = frozen.base.files().cloned().unwrap_or_else(|| data_files(1 << 20).1);
+    block_on(publish(&frozen, &files))
 }
 
 #[test]
@@ -192,8 +181,13 @@ fn a_file_that_is_gone_expires_an_old_snapshot_and_is_corruption_for_a_new_one()
     put(&store, "k");
     let second = checkpoint(&store);
     store.install(Arc::clone(&second));
-    for base in [&first, &second] {
-        base.held.gone.store(true, std::sync::atomic::Ordering::SeqCst);
+    let files = second.files().unwrap();
+    let removed = [files.layout().manifest(1)].into_iter().chain([&first, &second].map(|base| {
+        let id = base.manifest().collections["c"].base[0].id;
+        files.layout().data("c", id)
+    }));
+    for key in removed {
+        block_on(files.storage().delete(&key)).unwrap();
     }
     let scan = Scan { collection: "c".into(), range: KeyRange::all(), direction: Direction::Ascending, limit: 1 };
     let new = store.snapshot();
@@ -209,7 +203,7 @@ fn a_file_that_is_gone_expires_an_old_snapshot_and_is_corruption_for_a_new_one()
     for error in
         [block_on(store.get(&new, "c", b"k")).expect_err("gone"), block_on(store.scan(&new, &scan)).expect_err("gone")]
     {
-        assert!(matches!(&error, Error::Corrupt { object, .. } if object == "data/c/1"), "{error}");
+        assert!(matches!(&error, Error::Corrupt { object, .. } if object.starts_with("base/data/c/")), "{error}");
     }
 }
 

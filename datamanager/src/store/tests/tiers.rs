@@ -1,5 +1,7 @@
 //! Random writes, rotations, checkpoints and snapshots, against a `BTreeMap`.
 
+use std::collections::BTreeMap as Map;
+
 use std::ops::Bound;
 
 use proptest::{collection::vec, prelude::*, sample::Index};
@@ -131,7 +133,7 @@ fn run(steps: Vec<Step>, history_max: u64) {
                 store.install(Arc::clone(&checkpoints[index.index(checkpoints.len())]));
             }
             Step::Reset(index) if !checkpoints.is_empty() => {
-                store.reset(Arc::clone(&checkpoints[index.index(checkpoints.len())]));
+                store.reset(&Store::new(Arc::clone(&checkpoints[index.index(checkpoints.len())]), KEPT, usize::MAX));
                 while let Some(writes) = log.get(store.position().lsn as usize) {
                     store.apply(batch(&store, &["g"], actions(writes)));
                 }

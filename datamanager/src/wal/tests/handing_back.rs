@@ -2,7 +2,7 @@
 
 use runyard_objectstorage::{CallKind, FaultyStorage, MemoryStorage, Moment};
 
-use super::*;
+use super::super::*;
 use crate::{
     Action, Direction, KeyRange, ReadSet,
     store::tests::checkpoint,
@@ -99,7 +99,11 @@ async fn a_transaction_is_not_handed_back_for_ever() {
     let unlucky = Handle {
         store: Arc::clone(&handle.store),
         queue: Arc::clone(&queue),
-        log: handle.log.clone(),
+        floor: handle.floor.clone(),
+        board: Arc::default(),
+        pins: Arc::default(),
+        published: watch::Sender::new(0),
+        read_only: false,
         commit_timeout: Duration::from_secs(9),
         stopped: CancellationToken::new(),
         coordinator: None,
