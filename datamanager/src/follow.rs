@@ -9,6 +9,7 @@ use futures::{
 
 use crate::{
     Committed, Error, Position, Result,
+    broken::{self, Broken},
     store::{Batch, Place, Store},
     system,
 };
@@ -51,7 +52,7 @@ struct Follower<L> {
 
 /// Yields the transactions after a position, without gap or repetition; ends after an error, or when `log` is closed.
 pub(crate) fn follow(store: Arc<Store>, after: Position, log: impl Log) -> BoxStream<'static, Result<Committed>> {
-    let lsn = first_lsn(&store, after);
+    let lsn = first_lsn(&store, after) + u64::from(broken::is(Broken::FollowerSkips) && after.lsn > 0);
     let follower = Follower { store, log, after, lsn, ready: VecDeque::new(), failed: false };
     stream::unfold(follower, |mut follower| async move {
         let next = follower.next().await?;
@@ -104,7 +105,10 @@ impl<L: Log> Follower<L> {
                 }
             };
             let after = self.after;
-            let newer = batch.transactions.iter().filter(|logged| logged.committed.position > after);
+            let newer = batch.transactions.iter().filter(|logged| {
+                let position = logged.committed.position;
+                position > after || position == after && broken::is(Broken::FollowerRepeats)
+            });
             self.ready.extend(newer.map(|logged| shown(&logged.committed)));
             self.lsn += 1;
         }

@@ -56,6 +56,11 @@
 #![allow(dead_code, unused_imports, reason = "checkpoints are not wired in yet")]
 
 mod base;
+#[cfg(feature = "test-util")]
+pub mod broken;
+#[cfg(not(feature = "test-util"))]
+#[allow(unreachable_pub, reason = "public with the feature")]
+mod broken;
 #[allow(dead_code)] // Until a checkpoint is written, only tests plan one.
 mod checkpoint;
 mod codec;

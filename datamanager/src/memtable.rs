@@ -12,7 +12,11 @@ use std::{
 
 use bytes::Bytes;
 
-use crate::{Direction, KeyRange, Position, entry::Entry};
+use crate::{
+    Direction, KeyRange, Position,
+    broken::{self, Broken},
+    entry::Entry,
+};
 
 /// Versions of entries, ordered by collection and key.
 #[derive(Debug, Default)]
@@ -84,7 +88,8 @@ impl Memtable {
 
     /// When an entry was written last, here.
     pub(crate) fn written_at(&self, collection: &str, key: &[u8]) -> Option<Position> {
-        self.collection(collection)?.latest.get(key).map(Version::position)
+        let latest = self.collection(collection)?.latest.get(key)?;
+        (!latest.is_tombstone() || !broken::is(Broken::DeletesUnrecorded)).then(|| latest.position())
     }
 
     /// Whether an entry of a range was written after a position.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::{
     Error, KeyRange, Position, ReadSet, Result,
     base::Base,
+    broken::{self, Broken},
     store::{State, recent::Recent, view::View},
     system::GROUPS,
 };
@@ -64,17 +65,17 @@ fn changed(view: &View, recent: &Recent, reads: &ReadSet) -> Option<String> {
         return None;
     }
     let changed = |collection: &str, key: &[u8]| view.written_at(collection, key).is_some_and(|last| last > read_at);
-    for (collection, key) in &reads.keys {
+    for (collection, key) in reads.keys.iter().filter(|_| !broken::is(Broken::KeysUnchecked)) {
         if changed(collection, key) {
             return Some(name_of_key(collection, key));
         }
     }
-    for group in &reads.groups {
+    for group in reads.groups.iter().filter(|_| !broken::is(Broken::GroupsUnchecked)) {
         if changed(GROUPS, group.as_bytes()) {
             return Some(name_of_group(group));
         }
     }
-    if reads.ranges.is_empty() {
+    if reads.ranges.is_empty() || broken::is(Broken::RangesUnchecked) {
         return None;
     }
     let walked = recent.changes_after(read_at, WALKED_MAX);

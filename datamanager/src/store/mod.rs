@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use crate::{
     Direction, Error, KeyRange, Page, Position, ReadSet, Result, Scan, Snapshot,
     base::Base,
+    broken::{self, Broken},
     history::History,
     manifest::{Manifest, Tip},
     system::{self, GROUPS},
@@ -332,7 +333,7 @@ impl Store {
         let written = state.recent.newest().map_or(0, |batch| {
             batch.transactions.iter().map(|logged| logged.committed.changes.len() + logged.groups.len()).sum::<usize>()
         });
-        let horizon = oldest_pin.unwrap_or(state.position);
+        let horizon = oldest_pin.filter(|_| !broken::is(Broken::PinsIgnored)).unwrap_or(state.position);
         for table in state.view.tables() {
             table.write().prune(horizon, state.history.forgotten, PRUNE_STEPS + written);
         }

@@ -201,6 +201,7 @@ impl WalBuilder {
         tokio::spawn(async move {
             let _stops = stops;
             tokio::select! {
+                biased;
                 () = committer.run() => {}
                 // The cleaner ends only when nobody can publish a checkpoint any more.
                 never = async { cleans.await; std::future::pending().await } => never,

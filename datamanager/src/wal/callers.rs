@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::{
     Error,
+    broken::{self, Broken},
     wal::{
         queue::{Pending, Queue},
         status::StatusBoard,
@@ -25,13 +26,21 @@ use crate::{
 const RETRY_INTERVAL_MIN: Duration = Duration::from_millis(10);
 const RETRY_INTERVAL_MAX: Duration = Duration::from_secs(5);
 
+/// How far the writing of a batch is.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// Whether it was begun to write it.
+    pub(crate) tried: AtomicBool,
+    /// Whether a caller gave up before that: it was told that nothing of its transaction is written.
+    pub(crate) gave_up_untried: AtomicBool,
+}
+
 /// Callers that wait for the storage, but not for ever.
 pub(crate) struct Callers<'a> {
     queue: &'a Queue,
     board: &'a StatusBoard,
     batch: &'a mut [Pending],
-    /// Whether it was begun to write the batch.
-    tried: &'a AtomicBool,
+    progress: &'a Progress,
     /// The last thing that the storage said.
     error: Arc<StorageError>,
     interval: Duration,
@@ -43,12 +52,12 @@ impl<'a> Callers<'a> {
         queue: &'a Queue,
         board: &'a StatusBoard,
         batch: &'a mut [Pending],
-        tried: &'a AtomicBool,
+        progress: &'a Progress,
         name: &str,
     ) -> Self {
         let error =
             StorageError::Unavailable { doing: "writing", name: name.to_owned(), source: "no answer in time".into() };
-        Self { queue, board, batch, tried, error: Arc::new(error), interval: RETRY_INTERVAL_MIN }
+        Self { queue, board, batch, progress, error: Arc::new(error), interval: RETRY_INTERVAL_MIN }
     }
 
     /// Waits for `future`, while it answers the callers whose time is over. None if no caller is left and none will
@@ -91,9 +100,13 @@ impl<'a> Callers<'a> {
         let untried =
             || Error::Storage { doing: "committing; nothing of it was written", source: Arc::clone(&self.error) };
         for pending in self.batch.iter_mut().filter(|pending| pending.deadline <= now) {
-            pending.reply.send(Err(match self.tried.load(Ordering::Relaxed) {
-                true => Error::OutcomeUnknown { source: Arc::clone(&self.error) },
-                false => untried(),
+            let tried = self.progress.tried.load(Ordering::Relaxed);
+            self.progress.gave_up_untried.fetch_or(!tried, Ordering::Relaxed);
+            pending.reply.send(Err(match tried {
+                true if !broken::is(Broken::UnknownCalledFailure) => {
+                    Error::OutcomeUnknown { source: Arc::clone(&self.error) }
+                }
+                _ => untried(),
             }));
         }
         for mut pending in self.queue.take_expired(now) {

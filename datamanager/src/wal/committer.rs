@@ -4,23 +4,20 @@
 //! No timer and no list: a lone commit is one put, many concurrent ones share it. Where the log has gone on without
 //! this process and was cleaned behind it, the task opens the store anew, in place.
 
-use std::{
-    ops::ControlFlow,
-    sync::{Arc, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use crate::{
     Error, Result,
+    broken::{self, Broken},
     limits::TRANSACTION_BYTES_MAX,
     manifest::Tip,
     record::{BatchId, Hash, encode_batch},
     store::{Batch, Check, Store},
     system,
     wal::{
-        callers::Callers,
+        callers::{Callers, Progress},
         log::Found,
         pins::Pins,
         plan::plan,
@@ -100,11 +97,11 @@ impl Committer {
         self.leave_room_for_others().await;
         loop {
             if self.left_behind {
-                candidates = self.reopen_for(candidates).await?;
+                candidates = self.wait_for_storage(candidates, async |this| this.reopen().await).await?;
             }
             if candidates.iter().any(|pending| pending.reads.position > self.store.position()) {
-                // Read at another process: its batch is in the log. Where that fails, so does the check below.
-                let _ = self.catch_up().await;
+                // Read at another process: its batch is in the log.
+                candidates = self.wait_for_storage(candidates, async |this| this.catch_up().await).await?;
             }
             let lsn = self.tip.lsn + 1;
             let mut plan = plan(lsn, candidates, |pending| self.check(pending));
@@ -122,6 +119,9 @@ impl Committer {
             self.id.number += 1;
             let payloads = plan.accepted.iter().map(|pending| &pending.payload[..]);
             let (bytes, hash) = encode_batch(lsn, id, &self.tip.hash, payloads);
+            if broken::is(Broken::AcknowledgedBeforePut) {
+                plan.accepted.iter_mut().for_each(|pending| pending.reply.send(Ok(pending.logged.committed.position)));
+            }
             let began = Instant::now();
             let slot = Slot { log: &self.source.log, floor: &self.source.floor, lsn, id, bytes: &bytes };
             let outcome = slot.write(&self.queue, &self.board, &mut plan.accepted).await;
@@ -139,6 +139,10 @@ impl Committer {
                     }
                     Err(error) => error,
                 },
+                Outcome::Untried => {
+                    candidates = self.once_more(plan.accepted);
+                    continue;
+                }
                 Outcome::Cleaned => {
                     self.left_behind = true;
                     candidates = self.once_more(plan.accepted);
@@ -161,7 +165,8 @@ impl Committer {
     /// What is to be tried in the next slot, of a batch that is certainly not written.
     fn once_more(&self, batch: Vec<Pending>) -> Vec<Pending> {
         // Whoever was told that the outcome is unknown has gone on: it is known now, and negative.
-        let mut candidates: Vec<_> = batch.into_iter().filter(|pending| pending.reply.is_waiting()).collect();
+        let waits = |pending: &Pending| pending.reply.is_waiting() || broken::is(Broken::ExpiredRetried);
+        let mut candidates: Vec<_> = batch.into_iter().filter(waits).collect();
         let bytes = candidates.iter().map(Pending::framed_bytes).sum();
         candidates.extend(self.queue.take(TRANSACTION_BYTES_MAX.saturating_sub(bytes)));
         candidates
@@ -172,6 +177,7 @@ impl Committer {
             Some(reason) if !system::changes_maintenance(&pending.logged) => {
                 Check::Refused(Error::Maintenance { reason: reason.clone() })
             }
+            _ if broken::is(Broken::LoserNotRevalidated) && self.foreign_lsn == Some(self.tip.lsn) => Check::Valid,
             _ => self.store.check(&pending.reads),
         }
     }
@@ -213,6 +219,7 @@ impl Committer {
             match found {
                 _ if self.left_behind => {}
                 Ok(None) => return Ok(()),
+                Ok(Some(found)) if broken::is(Broken::CatchUpStopsEarly) => return self.apply_foreign(found),
                 Ok(Some(found)) => self.apply_foreign(found)?,
                 Err(error) => return Err(error),
             }
@@ -220,13 +227,15 @@ impl Committer {
     }
 
     fn apply_foreign(&mut self, found: Found) -> Result<()> {
-        if found.previous != self.tip.hash {
+        if found.previous != self.tip.hash && !broken::is(Broken::ChainUnchecked) {
             return Err(self.source.log.corrupt(found.lsn, "it does not follow on the batch before it"));
         }
         self.tip = Tip { lsn: found.lsn, hash: found.hash };
         self.foreign_lsn = Some(found.lsn);
         let bytes = found.bytes;
-        self.apply(found.into_batch(), bytes);
+        if !broken::is(Broken::ForeignNotApplied) {
+            self.apply(found.into_batch(), bytes);
+        }
         Ok(())
     }
 
@@ -238,15 +247,19 @@ impl Committer {
         self.board.maintenance(self.maintenance.as_deref());
     }
 
-    /// Opens the store anew before the candidates are committed; as long as the storage does not answer they wait, each
-    /// until its deadline.
-    async fn reopen_for(&mut self, mut candidates: Vec<Pending>) -> ControlFlow<(), Vec<Pending>> {
+    /// Does something that comes before the candidates are committed; as long as the storage does not answer they wait,
+    /// each until its deadline.
+    async fn wait_for_storage(
+        &mut self,
+        mut candidates: Vec<Pending>,
+        first: impl AsyncFn(&mut Self) -> Result<()>,
+    ) -> ControlFlow<(), Vec<Pending>> {
         let (queue, board) = (Arc::clone(&self.queue), Arc::clone(&self.board));
-        let tried = AtomicBool::new(false);
+        let progress = Progress::default();
         let name = self.source.log.layout.log(self.tip.lsn + 1);
-        let mut callers = Callers::new(&queue, &board, &mut candidates, &tried, name.as_str());
+        let mut callers = Callers::new(&queue, &board, &mut candidates, &progress, name.as_str());
         loop {
-            let Some(result) = callers.wait_for(self.reopen()).await else { return ControlFlow::Break(()) };
+            let Some(result) = callers.wait_for(first(self)).await else { return ControlFlow::Break(()) };
             match result {
                 Ok(()) => break,
                 Err(Error::Storage { source, .. }) if source.is_retryable() => {

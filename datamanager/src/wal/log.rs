@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     BATCH_BYTES_MAX, Error, Position, Result,
+    broken::{self, Broken},
     follow::Log,
     layout::Layout,
     record::{BatchId, Hash, Logged, decode_batch},
@@ -51,7 +52,7 @@ impl LogObjects {
         let range = GetRange::Bounded { start: 0, end: BATCH_BYTES_MAX as u64 + 1 };
         let bytes = match self.storage.get_range_bytes(&key, range).await {
             Ok(bytes) => bytes,
-            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) if error.is_not_found() || broken::is(Broken::FailedReadIsAbsence) => return Ok(None),
             Err(runyard_objectstorage::Error::Corrupt { reason, .. }) => return Err(self.corrupt(lsn, reason)),
             Err(error) => return Err(Error::storage("reading the log")(error)),
         };

@@ -36,6 +36,8 @@ pub(crate) mod clean;
 mod committer;
 pub(crate) mod floor;
 pub(crate) mod format;
+#[cfg(test)]
+mod interleavings;
 pub(crate) mod log;
 mod maintenance;
 mod pins;

@@ -8,7 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::{Error, Position, ReadSet, record::Logged, store::Check, system, wal::queue::Pending};
+use crate::{
+    Error, Position, ReadSet,
+    broken::{self, Broken},
+    record::Logged,
+    store::Check,
+    system,
+    wal::queue::Pending,
+};
 
 /// What becomes of transactions that wait.
 #[derive(Debug, Default)]
@@ -47,13 +54,20 @@ pub(crate) fn plan(lsn: u64, candidates: Vec<Pending>, check: impl Fn(&Pending) 
                 plan.below_base.push(pending);
                 continue;
             }
-            Check::Valid if closed || written.touches(&pending.reads) => {
+            Check::Valid
+                if closed || written.touches(&pending.reads) && !broken::is(Broken::ConflictsInBatchAccepted) =>
+            {
                 plan.deferred.push(pending);
                 continue;
             }
             Check::Valid => {}
         }
-        pending.logged.place(Position { lsn, index: plan.accepted.len() as u32 });
+        let position = Position { lsn, index: plan.accepted.len() as u32 };
+        if broken::is(Broken::AppendsNotPlacedAgain) && pending.logged.committed.position != Position::ZERO {
+            pending.logged.committed.position = position;
+        } else {
+            pending.logged.place(position);
+        }
         if !alone {
             written.add(&pending.logged);
         }

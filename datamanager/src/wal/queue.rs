@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::{
     Error, Position, ReadSet, Result,
+    broken::{self, Broken},
     record::{Logged, framed_bytes},
 };
 
@@ -66,6 +67,11 @@ struct Waiting {
 impl Reply {
     /// Answers; later answers are ignored.
     pub(crate) fn send(&mut self, result: Result<Position>) {
+        if broken::is(Broken::RoomKept)
+            && let Some(room) = self.room.take()
+        {
+            room.forget();
+        }
         self.room = None;
         if let Some(sender) = self.sender.take() {
             // A caller that went away does not want to know.
@@ -129,7 +135,9 @@ impl Queue {
             }
             waiting.transactions.push_back(Pending { reads, logged, payload, deadline, reply });
         }
-        self.changed.notify_one();
+        if !broken::is(Broken::WakeupLost) {
+            self.changed.notify_one();
+        }
         Ok(receiver)
     }
 
@@ -164,6 +172,12 @@ impl Queue {
         self.changed.notified().await;
     }
 
+    /// How much more may be queued.
+    #[cfg(test)]
+    pub(crate) fn room_left(&self) -> usize {
+        self.room.available_permits()
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().closed
     }
@@ -178,6 +192,9 @@ impl Queue {
     pub(crate) fn abandon(&self) {
         self.close();
         let mut waiting = self.lock();
+        if broken::is(Broken::AbandonedUnanswered) {
+            std::mem::forget(std::mem::take(&mut waiting.transactions));
+        }
         waiting.transactions.clear();
         waiting.catch_ups.clear();
     }

@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures::{FutureExt, stream::BoxStream};
-use runyard_datamanager::{Error, Result};
+use runyard_datamanager::{Error, Result, VirtualUptime, WalDataManager};
 use runyard_objectstorage::{
     Body, CallKind, Error as StorageError, GetObject, GetRange, ListEntry, ListRequest, MemoryStorage, Moment,
     ObjectKey, ObjectMeta, ObjectStorage, PutOptions, Verdict,
@@ -75,6 +75,21 @@ async fn after_a_long_outage_the_outcome_is_unknown_and_the_slot_is_never_used_t
     for data in [data, open(storage).await.unwrap()] {
         assert_eq!(present(&data).await, [0, 1, 3]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_failed_before_its_put_is_not_put_later() {
+    let (storage, uptime) = (memory(), Arc::new(VirtualUptime::new()));
+    let builder = WalDataManager::builder(Arc::new(storage.clone())).base_path("base").uptime(uptime.clone());
+    let data = builder.commit_timeout(TIMEOUT).open().await.unwrap();
+    // After a long sleep nothing is put before the floor is read, and that fails.
+    uptime.jump(Duration::from_secs(60));
+    storage.crash();
+    let error = commit(&data, 0).await.expect_err("an outage");
+    assert!(matches!(&error, Error::Storage { doing, .. } if doing.contains("nothing of it was written")), "{error}");
+    storage.revive();
+    commit(&data, 1).await.unwrap();
+    assert_eq!(present(&data).await, [1]);
 }
 
 #[tokio::test(start_paused = true)]
