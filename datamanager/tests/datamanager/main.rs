@@ -5,6 +5,8 @@ mod conformance;
 mod contention;
 mod costs;
 mod crashes;
+mod fuzzing;
+mod leading;
 mod outages;
 mod processes;
 mod properties;
