@@ -70,7 +70,9 @@ async fn series(path: &Path, values: Values, scale: f64) -> Outcome {
     }
     data.close().await;
     drop(data);
-    println!("{entries} entries of about {VALUE_BYTES} bytes, {values:?}, {count} checkpoints of 1 % changed at random");
+    println!(
+        "{entries} entries of about {VALUE_BYTES} bytes, {values:?}, {count} checkpoints of 1 % changed at random"
+    );
 
     let random = StdRng::seed_from_u64(4);
     let data = builder(&storage).open().await?;
@@ -161,7 +163,11 @@ async fn watched(changed: &mut Changed) -> Outcome {
     let remark = compared(ratio, "times without", |it| it <= 2.0, "at most 2");
     row(&format!("  {} commits of 1 writer beside", during.len()), p99s, &remark);
     let medians = format!("p50 {:.2} ms", median(&mut during).as_secs_f64() * 1e3);
-    let remark = format!("without p50 {:.2} ms, p99 {:.2} ms", median(&mut without).as_secs_f64() * 1e3, floor.as_secs_f64() * 1e3);
+    let remark = format!(
+        "without p50 {:.2} ms, p99 {:.2} ms",
+        median(&mut without).as_secs_f64() * 1e3,
+        floor.as_secs_f64() * 1e3
+    );
     row("", medians, &remark);
     Ok(())
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Outcome,
-    measure::{Start, compared, megabytes, median, micros, row},
+    measure::{Start, compared, median, megabytes, micros, row},
     stores::{Values, builder, directory, fill, fill_singly, key, storage},
 };
 
@@ -42,7 +42,9 @@ pub(crate) async fn bench(scale: f64) -> Outcome {
     assert!(data.snapshot().position().lsn >= checkpoint.position.lsn + objects);
     data.close().await;
     drop(data);
-    println!("opening a store of {entries} entries of {VALUE_BYTES} bytes and {objects} log objects after its checkpoint");
+    println!(
+        "opening a store of {entries} entries of {VALUE_BYTES} bytes and {objects} log objects after its checkpoint"
+    );
     open(&large, |seconds| row("  open", format!("{seconds:.2} s"), &compared(seconds, "s", |it| it < 2.0, "under 2")))
         .await
 }
