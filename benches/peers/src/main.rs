@@ -10,7 +10,7 @@
 mod stores;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -41,23 +41,27 @@ fn main() -> Outcome {
     let rounds: usize = arguments.next().map_or(Ok(5), |rounds| rounds.parse())?;
     let parent = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // Removed at the end: ext4 leaves the inodes of deleted files alone for minutes, and looks at all of them whenever it
+    // creates a file, so that who comes later would pay for who came before.
+    let directory = tempfile::tempdir_in(parent)?;
     runtime.block_on(async {
         for writers in WRITERS {
             for bytes in VALUE_BYTES {
-                table(rounds, &parent, writers, bytes).await?;
+                table(rounds, directory.path(), writers, bytes).await?;
             }
         }
         Ok(())
     })
 }
 
-async fn table(rounds: usize, parent: &PathBuf, writers: usize, bytes: usize) -> Outcome {
+async fn table(rounds: usize, parent: &Path, writers: usize, bytes: usize) -> Outcome {
     let names = stores::names(writers);
     let mut figures = vec![Vec::new(); names.len()];
-    for _ in 0..rounds {
-        for (name, figures) in names.iter().zip(&mut figures) {
-            let directory = tempfile::tempdir_in(parent)?;
-            let store = stores::open(name, directory.path()).await?;
+    for round in 0..rounds {
+        for (index, (name, figures)) in names.iter().zip(&mut figures).enumerate() {
+            let directory = parent.join(format!("{writers}-{bytes}-{round}-{index}"));
+            std::fs::create_dir(&directory)?;
+            let store = stores::open(name, &directory).await?;
             figures.push(measure(store.clone(), writers, bytes).await?);
             store.close().await?;
         }

@@ -3,18 +3,18 @@
 //! The floor of a lone writer is one persisted object; that of many is a group commit with nothing around it: what waits
 //! goes into one object.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use runyard_datamanager::{DataManager, Transaction, WalDataManager};
-use runyard_objectstorage::{ObjectKey, ObjectStorageExt, PosixStorage, PutMode};
+use runyard_objectstorage::{CallKind, ObjectKey, ObjectStorageExt, PosixStorage, PutMode};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     Outcome,
     measure::{Cost, Start, compared, median, micros, now, percentile, row},
-    stores::{ENTRIES, Values, builder, directory, key, put, storage},
+    stores::{ENTRIES, Storage, Values, builder, directory, key, put, storage},
 };
 
 const VALUE_BYTES: [usize; 2] = [100, 1024];
@@ -28,19 +28,21 @@ const MEASURED: Duration = Duration::from_millis(1_500);
 type Write = Arc<dyn Fn(Bytes, Bytes) -> BoxFuture<'static, Outcome> + Send + Sync>;
 
 pub(crate) async fn bench(scale: f64) -> Outcome {
+    // Removed at the end: ext4 leaves the inodes of deleted files alone for minutes, and looks at all of them whenever it
+    // creates a file.
+    let directory = directory()?;
     for bytes in VALUE_BYTES {
-        lone(bytes, (LONE_COMMITS * scale).ceil() as u64).await?;
+        lone(directory.path(), bytes, (LONE_COMMITS * scale).ceil() as u64).await?;
     }
     for bytes in VALUE_BYTES {
-        many(bytes, scale).await?;
+        many(directory.path(), bytes, scale).await?;
     }
     Ok(())
 }
 
-async fn lone(bytes: usize, count: u64) -> Outcome {
-    let directory = directory()?;
-    let floor = one_object(PosixStorage::open(directory.path().join("floor")).await?);
-    let data = builder(&storage(&directory.path().join("store")).await?).open().await?;
+async fn lone(path: &Path, bytes: usize, count: u64) -> Outcome {
+    let floor = one_object(PosixStorage::open(path.join(format!("floor-{bytes}"))).await?);
+    let data = builder(&storage(&path.join(format!("store-{bytes}"))).await?).open().await?;
     let ours = commit(&data);
     let (mut floors, mut commits) = (Vec::new(), Vec::new());
     for number in 0..count + count / 10 {
@@ -85,19 +87,21 @@ struct Round {
     p50: Duration,
     /// Of the process, for each write.
     cpu: Duration,
+    /// How many writes shared an object.
+    group: f64,
 }
 
-async fn many(bytes: usize, scale: f64) -> Outcome {
+async fn many(path: &Path, bytes: usize, scale: f64) -> Outcome {
     let (mut floors, mut commits, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         for place in 0..2 {
-            let directory = directory()?;
+            let storage = storage(&path.join(format!("{bytes}-{round}-{place}"))).await?;
             if (place + round) % 2 == 0 {
-                let floor = one_group(PosixStorage::open(directory.path()).await?);
-                floors.push(write_for(&floor, bytes, scale).await?);
+                let floor = one_group(storage.clone());
+                floors.push(write_for(&floor, &storage, bytes, scale).await?);
             } else {
-                let data = builder(&storage(directory.path()).await?).open().await?;
-                commits.push(write_for(&commit(&data), bytes, scale).await?);
+                let data = builder(&storage).open().await?;
+                commits.push(write_for(&commit(&data), &storage, bytes, scale).await?);
                 data.close().await;
             }
         }
@@ -108,7 +112,9 @@ async fn many(bytes: usize, scale: f64) -> Outcome {
         let mut rates: Vec<_> = rounds.iter().map(|round| round.per_second).collect();
         let mut p50s: Vec<_> = rounds.iter().map(|round| round.p50).collect();
         let mut cpus: Vec<_> = rounds.iter().map(|round| round.cpu).collect();
-        let remark = format!("p50 {}, processor {} each", micros(median(&mut p50s)), micros(median(&mut cpus)));
+        let mut groups: Vec<_> = rounds.iter().map(|round| round.group).collect();
+        let (p50, cpu, group) = (median(&mut p50s), median(&mut cpus), median(&mut groups));
+        let remark = format!("p50 {}, processor {} each, {group:.1} in an object", micros(p50), micros(cpu));
         row(name, format!("{:.0} /s", median(&mut rates)), &remark);
     }
     let spread = format!("{:.2} to {:.2}", percentile(&mut ratios, 0), percentile(&mut ratios, 100));
@@ -117,10 +123,10 @@ async fn many(bytes: usize, scale: f64) -> Outcome {
     Ok(())
 }
 
-async fn write_for(write: &Write, bytes: usize, scale: f64) -> Outcome<Round> {
+async fn write_for(write: &Write, storage: &Storage, bytes: usize, scale: f64) -> Outcome<Round> {
     let (warm_up, measured) = (WARM_UP.mul_f64(scale), MEASURED.mul_f64(scale));
     let start = Start::now();
-    let began = now();
+    let (began, before) = (now(), storage.metrics());
     let tasks: Vec<_> = (0..WRITERS)
         .map(|writer| {
             let write = write.clone();
@@ -152,7 +158,8 @@ async fn write_for(write: &Write, bytes: usize, scale: f64) -> Outcome<Round> {
         writes += count;
     }
     let per_second = latencies.len() as f64 / measured.as_secs_f64();
-    Ok(Round { per_second, p50: median(&mut latencies), cpu: start.cost().cpu / writes })
+    let group = f64::from(writes) / storage.metrics().since(&before).calls(CallKind::Put) as f64;
+    Ok(Round { per_second, p50: median(&mut latencies), cpu: start.cost().cpu / writes, group })
 }
 
 fn commit(data: &WalDataManager) -> Write {
@@ -178,7 +185,7 @@ fn one_object(storage: PosixStorage) -> Write {
     })
 }
 
-fn one_group(storage: PosixStorage) -> Write {
+fn one_group(storage: Storage) -> Write {
     let (sender, mut receiver) = mpsc::unbounded_channel::<(Bytes, Bytes, oneshot::Sender<()>)>();
     // It ends with the last writer.
     tokio::spawn(async move {
