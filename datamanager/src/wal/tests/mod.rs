@@ -107,6 +107,7 @@ async fn checkpoint(data: &WalDataManager) -> u64 {
     let files = DataFiles::new(Arc::clone(&objects.storage), objects.layout.clone(), 0);
     let base = publish(&frozen, &files).await;
     let number = base.manifest().number;
-    data.handle.checkpointed(base);
+    assert!(data.handle.current.replace(base));
+    data.handle.current.published.send_replace(number);
     number
 }
