@@ -50,8 +50,8 @@ pub trait System: Send + Sync {
 }
 
 /// The reason for maintenance that an entry holds.
-pub(crate) fn maintenance(entry: Option<Entry>) -> Option<String> {
-    entry?.value.map(|value| reason(&value))
+pub(crate) fn maintenance(entry: Entry) -> Option<String> {
+    entry.value.map(|value| reason(&value))
 }
 
 /// What the reason for maintenance is after a batch.

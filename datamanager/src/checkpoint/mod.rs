@@ -5,11 +5,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
 };
 
+use bytes::Bytes;
+
 use crate::{
-    Position, Result,
+    KeyRange, Position, Result,
     base::Base,
     checkpoint::{
         plan::Settings,
@@ -18,6 +21,7 @@ use crate::{
     },
     history::History,
     manifest::{CollectionFiles, FileId, Manifest, Tip, format::encode},
+    system,
     table::{DataFiles, FileSettings},
 };
 
@@ -90,6 +94,7 @@ impl Checkpointer {
             previous: if below.number == 0 { below.previous } else { encode(below).1 },
             tip: covered.tip,
             position: covered.position,
+            maintenance: maintenance(&*covered.changes, below),
             history: covered.history,
             collections: written?,
         };
@@ -109,6 +114,16 @@ impl Covered {
         let mut names = self.changes.collections();
         names.extend(below.collections.keys().cloned());
         names
+    }
+}
+
+/// Why a store is in maintenance mode, after some changes.
+pub(crate) fn maintenance(changes: &dyn Changes, below: &Manifest) -> Option<String> {
+    let key = Bytes::from_static(system::MAINTENANCE);
+    let range = KeyRange { start: Bound::Included(key.clone()), end: Bound::Included(key) };
+    match changes.entries(system::SYSTEM, range).next() {
+        Some(entry) => system::maintenance(entry),
+        None => below.maintenance.clone(),
     }
 }
 

@@ -175,7 +175,7 @@ async fn replay(source: &Source, base: Arc<Base>, last: u64, until: Position) ->
     let log = &source.log;
     let store = Store::new(Arc::clone(&base), source.history_transactions_max, source.recent_bytes_max);
     let mut tip = base.manifest().tip;
-    let mut maintenance = system::maintenance(base.get(system::SYSTEM, system::MAINTENANCE).await?);
+    let mut maintenance = base.manifest().maintenance.clone();
     let mut sizes = Vec::new();
     let found = stream::iter(tip.lsn + 1..=last).map(|lsn| log.read_existing(lsn)).buffered(READ_AHEAD);
     let mut found = std::pin::pin!(found);
