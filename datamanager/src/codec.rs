@@ -10,7 +10,12 @@ pub(crate) type Damage = &'static str;
 
 /// Writes a length or a count.
 pub(crate) fn put_length(out: &mut Vec<u8>, length: usize) {
-    let mut rest = length as u64;
+    put_number(out, length as u64);
+}
+
+/// Writes a number that is mostly small.
+pub(crate) fn put_number(out: &mut Vec<u8>, number: u64) {
+    let mut rest = number;
     while rest >= 0x80 {
         out.put_u8(rest as u8 | 0x80);
         rest >>= 7;
@@ -53,23 +58,37 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A length or a count of things that take at least one byte each: more than there are bytes is damage.
-    pub(crate) fn length(&mut self) -> Result<usize, Damage> {
-        let mut length = 0_u64;
-        for shift in (0..63).step_by(7) {
+    /// A number of any size, in its shortest form.
+    #[inline]
+    pub(crate) fn number(&mut self) -> Result<u64, Damage> {
+        // Nearly all of them are one byte.
+        if let Some((byte @ 0..0x80, rest)) = self.0.split_first() {
+            self.0 = rest;
+            return Ok((*byte).into());
+        }
+        self.long_number()
+    }
+
+    fn long_number(&mut self) -> Result<u64, Damage> {
+        let mut number = 0_u64;
+        for shift in (0..u64::BITS).step_by(7) {
             let [byte] = self.array()?;
-            length |= u64::from(byte & 0x7f) << shift;
+            let bits = u64::from(byte & 0x7f);
+            if bits << shift >> shift != bits {
+                return Err("a number is too large");
+            }
+            number |= bits << shift;
             if byte & 0x80 == 0 {
-                if byte == 0 && shift > 0 {
-                    return Err("a length is not in its shortest form");
-                }
-                return usize::try_from(length)
-                    .ok()
-                    .filter(|length| *length <= self.0.len())
-                    .ok_or("a length goes past the end");
+                return if byte == 0 && shift > 0 { Err("a number is not in its shortest form") } else { Ok(number) };
             }
         }
-        Err("a length is too long")
+        Err("a number is too long")
+    }
+
+    /// A length or a count of things that take at least one byte each: more than there are bytes is damage.
+    pub(crate) fn length(&mut self) -> Result<usize, Damage> {
+        let length = self.number()?;
+        usize::try_from(length).ok().filter(|length| *length <= self.0.len()).ok_or("a length goes past the end")
     }
 
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Damage> {
@@ -84,6 +103,16 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn text(&mut self) -> Result<&'a str, Damage> {
         std::str::from_utf8(self.bytes()?).map_err(|_| "a name is not UTF-8")
+    }
+
+    /// How much is left.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether everything was read.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(crate) fn end(self) -> Result<(), Damage> {
@@ -105,6 +134,14 @@ mod tests {
             reader.end().unwrap();
             assert!(length == 0 || Reader::new(&out[..out.len() - 1]).bytes().is_err());
         }
+        for number in [0, 1, 0x7f, 0x80, u64::from(u32::MAX), 1 << 62, 1 << 63, u64::MAX] {
+            let mut out = Vec::new();
+            put_number(&mut out, number);
+            let mut reader = Reader::new(&out);
+            assert_eq!(reader.number().unwrap(), number);
+            assert!(reader.is_empty());
+        }
+        assert!(Reader::new(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]).number().is_err());
         for bad in [&[0x80, 0x00][..], &[0xff; 12], &[0x80], &[]] {
             assert!(Reader::new(bad).length().is_err(), "{bad:?}");
         }

@@ -79,6 +79,12 @@ pub enum Error {
         /// Who holds it, and what to do.
         message: String,
     },
+    /// The store is in maintenance mode: nothing else is committed until it is left.
+    #[error("the store is in maintenance: {reason}")]
+    Maintenance {
+        /// What is being done, in the words of whoever does it.
+        reason: String,
+    },
     /// The data manager was closed.
     #[error("the data manager is closed")]
     Closed,

@@ -11,6 +11,7 @@ use crate::{
     Collection, Committed, DataManager, Direction, Error, KeyRange, Page, Position, Result, Scan, Snapshot,
     Transaction, Tx,
     collection::{escape_index_key, primary_of_index_key},
+    system::{Internal, System},
 };
 
 /// How often a conflicting transaction is tried before the conflict is the caller's.
@@ -186,5 +187,9 @@ impl<D: DataManager + ?Sized> DataManager for Arc<D> {
 
     async fn wait_for(&self, position: Position) -> Result<()> {
         (**self).wait_for(position).await
+    }
+
+    fn system(&self, token: Internal) -> Option<&dyn System> {
+        (**self).system(token)
     }
 }

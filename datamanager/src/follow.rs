@@ -9,12 +9,17 @@ use futures::{
 
 use crate::{
     Committed, Error, Position, Result,
+    broken::{self, Broken},
     store::{Batch, Place, Store},
+    system,
 };
 
 /// Where a follower finds batches that are no longer in memory, and learns that its data manager was closed.
 pub(crate) trait Log: Send + 'static {
     /// Reads a batch that was visible.
+    ///
+    /// # Errors
+    /// [`Error::PositionExpired`] if it was cleaned away: the follower reads a snapshot, and follows from its position.
     fn read(&mut self, lsn: u64) -> BoxFuture<'_, Result<Arc<Batch>>>;
 
     /// Completes when the data manager is closed.
@@ -47,7 +52,7 @@ struct Follower<L> {
 
 /// Yields the transactions after a position, without gap or repetition; ends after an error, or when `log` is closed.
 pub(crate) fn follow(store: Arc<Store>, after: Position, log: impl Log) -> BoxStream<'static, Result<Committed>> {
-    let lsn = after.lsn.max(1);
+    let lsn = first_lsn(&store, after) + u64::from(broken::is(Broken::FollowerSkips) && after.lsn > 0);
     let follower = Follower { store, log, after, lsn, ready: VecDeque::new(), failed: false };
     stream::unfold(follower, |mut follower| async move {
         let next = follower.next().await?;
@@ -55,6 +60,21 @@ pub(crate) fn follow(store: Arc<Store>, after: Position, log: impl Log) -> BoxSt
         Some((next, follower))
     })
     .boxed()
+}
+
+/// The first batch that may have something after a position.
+///
+/// It may be the one that the position is in; but of a checkpoint's last batch nothing is after the checkpoint, and it
+/// is cleaned away: who follows from a snapshot of it must not need it.
+fn first_lsn(store: &Store, after: Position) -> u64 {
+    let covered = store.base().position();
+    if after.lsn == covered.lsn && after >= covered { after.lsn + 1 } else { after.lsn.max(1) }
+}
+
+/// What a follower sees of a transaction: one that changed nothing but the store's own entries is empty.
+fn shown(committed: &Committed) -> Committed {
+    let changes = committed.changes.iter().filter(|change| !system::is_hidden(&change.collection));
+    Committed { position: committed.position, changes: changes.cloned().collect() }
 }
 
 impl<L: Log> Follower<L> {
@@ -85,8 +105,11 @@ impl<L: Log> Follower<L> {
                 }
             };
             let after = self.after;
-            let newer = batch.transactions.iter().filter(|logged| logged.committed.position > after);
-            self.ready.extend(newer.map(|logged| logged.committed.clone()));
+            let newer = batch.transactions.iter().filter(|logged| {
+                let position = logged.committed.position;
+                position > after || position == after && broken::is(Broken::FollowerRepeats)
+            });
+            self.ready.extend(newer.map(|logged| shown(&logged.committed)));
             self.lsn += 1;
         }
     }

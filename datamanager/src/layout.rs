@@ -8,12 +8,12 @@
 //! log/<lsn>                   one batch of transactions
 //! manifest/<n>                one checkpoint
 //! floor/<n>                   where the log begins
-//! data/<collection>/<id>      one sorted file of entries
+//! data/<collection>/<id>      one sorted file of entries; `<id>` begins with the number of the manifest it is for
 //! ```
 
 use runyard_objectstorage::{ListRequest, ObjectKey};
 
-use crate::{Error, Result};
+use crate::{Error, Result, manifest::FileId};
 
 /// The longest base path, in bytes: what is left for our own names is enough.
 const BASE_PATH_BYTES_MAX: usize = 512;
@@ -54,15 +54,72 @@ impl Layout {
 
     /// Lists the log objects after a log number.
     pub(crate) fn log_after(&self, lsn: u64) -> ListRequest {
-        let start_after = (lsn > 0).then(|| self.log(lsn).as_str().to_owned());
-        ListRequest { start_after, ..ListRequest::prefix(format!("{}log/", self.prefix)) }
+        self.numbered_after("log/", lsn)
     }
 
     /// The log number in the name of a log object; none if it is not one.
     pub(crate) fn lsn_of(&self, key: &ObjectKey) -> Option<u64> {
-        let digits = key.as_str().strip_prefix(&self.prefix)?.strip_prefix("log/")?;
-        let lsn = digits.parse().ok().filter(|lsn| *lsn > 0)?;
-        (self.log(lsn) == *key).then_some(lsn)
+        self.number_of("log/", key)
+    }
+
+    pub(crate) fn manifest(&self, number: u64) -> ObjectKey {
+        self.key(&format!("manifest/{number:020}"))
+    }
+
+    /// Lists the manifests after a number.
+    pub(crate) fn manifests_after(&self, number: u64) -> ListRequest {
+        self.numbered_after("manifest/", number)
+    }
+
+    /// The number in the name of a manifest; none if it is not one.
+    pub(crate) fn manifest_number_of(&self, key: &ObjectKey) -> Option<u64> {
+        self.number_of("manifest/", key)
+    }
+
+    pub(crate) fn floor(&self, number: u64) -> ObjectKey {
+        self.key(&format!("floor/{number:020}"))
+    }
+
+    /// Lists the floors after a number.
+    pub(crate) fn floors_after(&self, number: u64) -> ListRequest {
+        self.numbered_after("floor/", number)
+    }
+
+    /// The number in the name of a floor; none if it is not one.
+    pub(crate) fn floor_number_of(&self, key: &ObjectKey) -> Option<u64> {
+        self.number_of("floor/", key)
+    }
+
+    pub(crate) fn data(&self, collection: &str, file: FileId) -> ObjectKey {
+        self.key(&format!("data/{}/{}", escape(collection), file_name(file)))
+    }
+
+    /// Lists the data files of all collections.
+    pub(crate) fn all_data(&self) -> ListRequest {
+        ListRequest::prefix(format!("{}data/", self.prefix))
+    }
+
+    /// The id in the name of a data file; none if it is not one.
+    pub(crate) fn file_id_of(&self, key: &ObjectKey) -> Option<FileId> {
+        let (collection, id) = key.as_str().strip_prefix(&self.prefix)?.strip_prefix("data/")?.split_once('/')?;
+        let (manifest, rest) = id.split_once('-')?;
+        let (writer, number) = rest.split_once('-')?;
+        let writer = u64::from_str_radix(writer, 16).ok()?;
+        let file = FileId { manifest: manifest.parse().ok()?, writer, number: number.parse().ok()? };
+        let name = self.key(&format!("data/{collection}/{}", file_name(file)));
+        (file.manifest > 0 && name == *key).then_some(file)
+    }
+
+    fn numbered_after(&self, directory: &str, number: u64) -> ListRequest {
+        let directory = format!("{}{directory}", self.prefix);
+        let start_after = (number > 0).then(|| format!("{directory}{number:020}"));
+        ListRequest { start_after, ..ListRequest::prefix(directory) }
+    }
+
+    fn number_of(&self, directory: &str, key: &ObjectKey) -> Option<u64> {
+        let digits = key.as_str().strip_prefix(&self.prefix)?.strip_prefix(directory)?;
+        let number = digits.parse().ok().filter(|number| *number > 0)?;
+        (self.key(&format!("{directory}{number:020}")) == *key).then_some(number)
     }
 
     fn key(&self, name: &str) -> ObjectKey {
@@ -70,24 +127,12 @@ impl Layout {
     }
 }
 
-/// The names that checkpoints will use: part of the format from its first version, so that they only get added.
-#[cfg(test)]
-impl Layout {
-    fn manifest(&self, number: u64) -> ObjectKey {
-        self.key(&format!("manifest/{number:020}"))
-    }
-
-    fn floor(&self, number: u64) -> ObjectKey {
-        self.key(&format!("floor/{number:020}"))
-    }
-
-    fn data(&self, collection: &str, manifest: u64, file: u32) -> ObjectKey {
-        self.key(&format!("data/{}/{manifest:020}-{file:010}", escape(collection)))
-    }
+fn file_name(file: FileId) -> String {
+    let FileId { manifest, writer, number } = file;
+    format!("{manifest:020}-{writer:016x}-{number:010}")
 }
 
 /// Makes one component of a path of any name: letters, digits, `-` and `_` stay, and dots that are not the first.
-#[cfg(test)]
 fn escape(name: &str) -> String {
     let mut escaped = String::with_capacity(name.len());
     for (index, byte) in name.bytes().enumerate() {
@@ -110,7 +155,8 @@ mod tests {
         for number in [1, 2, 10, u64::MAX] {
             keys.extend([layout.log(number), layout.manifest(number), layout.floor(number)]);
             for collection in ["a", "a.b", "a/b", "log", "..", ".", "\0", "data", "é", "a%2Fb"] {
-                keys.push(layout.data(collection, number, 7));
+                let file = FileId { manifest: number, writer: number, number: 7 };
+                keys.push(layout.data(collection, file));
             }
         }
         keys
@@ -134,7 +180,10 @@ mod tests {
     #[test]
     fn the_longest_names_fit_in_a_key_and_in_a_path_component() {
         let layout = Layout::new(&"b".repeat(BASE_PATH_BYTES_MAX)).unwrap();
-        let key = layout.data(&"/".repeat(COLLECTION_NAME_BYTES_MAX), u64::MAX, u32::MAX);
+        let key = layout.data(
+            &"/".repeat(COLLECTION_NAME_BYTES_MAX),
+            FileId { manifest: u64::MAX, writer: u64::MAX, number: u32::MAX },
+        );
         assert!(key.components().skip(1).all(|component| component.len() <= 255));
     }
 
@@ -149,6 +198,21 @@ mod tests {
                 assert_eq!(layout.lsn_of(&layout.key(name)), None, "{name}");
             }
             assert_eq!(layout.lsn_of(&ObjectKey::parse("x/log/00000000000000000001").unwrap()), None);
+        }
+    }
+
+    #[test]
+    fn a_data_file_is_known_by_its_name_and_nothing_else_is_taken_for_one() {
+        let layout = Layout::new("base").unwrap();
+        let file = FileId { manifest: 12, writer: 0xfeed, number: 3 };
+        for collection in ["a", "a/b", "\0groups"] {
+            assert_eq!(layout.file_id_of(&layout.data(collection, file)), Some(file));
+        }
+        let name = layout.data("a", file).as_str().to_owned();
+        for wrong in
+            [name.replace("feed", "FEED"), name.replace("/a/", "/a/b/"), format!("{name}0"), name.replace("-", "")]
+        {
+            assert_eq!(layout.file_id_of(&ObjectKey::parse(&wrong).unwrap()), None, "{wrong}");
         }
     }
 

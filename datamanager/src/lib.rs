@@ -47,33 +47,50 @@
 //!
 //! # Where to read
 //!
-//! The state in memory is in `store` (what is visible), `memtable` (versions of entries) and `validate` (conflicts).
-//! The durable part is in `wal`: `committer` is the way of a write, `recovery` that of a start, `record` and `layout`
-//! are the format. The `conformance` suite says what every data manager promises.
+//! The state is in `store` (what is visible, to whom, and what conflicts), made of `memtable`s (versions of entries) over
+//! a `base` (the data files of a checkpoint). The durable part is in `wal`: `committer` is the way of a write, `recovery`
+//! that of a start; `checkpoint` writes data files. `record`, `table`, `manifest` and `layout` are the format. The `conformance` suite says what every data manager promises.
 
+mod base;
+#[cfg(feature = "test-util")]
+pub mod broken;
+#[cfg(not(feature = "test-util"))]
+#[allow(unreachable_pub, reason = "public with the feature")]
+mod broken;
+mod checkpoint;
 mod codec;
 mod collection;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod coordinator;
+mod entry;
 mod error;
 mod ext;
 mod follow;
+#[cfg(feature = "test-util")]
+#[doc(hidden)]
+pub mod fuzzing;
+mod history;
 mod layout;
+mod leader;
 mod limits;
 mod manager;
+mod manifest;
 mod memory;
 mod memtable;
+mod merge;
 mod position;
 mod record;
 mod store;
+mod system;
+mod table;
 mod tx;
-mod validate;
 mod wal;
 
 pub use collection::{Collection, Index};
 pub use error::{Error, Result};
 pub use ext::{DataManagerExt, IndexPage, IndexScan, TypedPage};
+pub use leader::Leadership;
 pub use limits::{BATCH_BYTES_MAX, COLLECTION_NAME_BYTES_MAX, KEY_BYTES_MAX};
 pub use manager::{
     Action, Change, Committed, DataManager, Direction, KeyRange, Page, ReadSet, Scan, Snapshot, Transaction,
@@ -81,4 +98,6 @@ pub use manager::{
 pub use memory::MemoryDataManager;
 pub use position::Position;
 pub use tx::Tx;
-pub use wal::{WalBuilder, WalDataManager};
+#[cfg(feature = "test-util")]
+pub use wal::VirtualUptime;
+pub use wal::{Checkpoint, CheckpointPin, Status, SystemUptime, Uptime, WalBuilder, WalDataManager};

@@ -3,13 +3,16 @@
 //! Small and object-safe: keys and values are bytes. Typed collections and retries are in
 //! [`DataManagerExt`](crate::DataManagerExt).
 
-use std::{any::Any, fmt, ops::Bound, sync::Arc};
+use std::{any::Any, cmp::Ordering, fmt, ops::Bound, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use crate::{Position, Result};
+use crate::{
+    Position, Result,
+    system::{Internal, System},
+};
 
 /// A transactional, ordered store of collections of key-value entries.
 ///
@@ -21,9 +24,17 @@ pub trait DataManager: Send + Sync + fmt::Debug + 'static {
     fn snapshot(&self) -> Snapshot;
 
     /// Reads one entry.
+    ///
+    /// # Errors
+    /// [`Error::Refused`](crate::Error::Refused) if the snapshot is one of another store, or the name of the collection
+    /// begins with NUL: those are the store's own. [`Error::PositionExpired`](crate::Error::PositionExpired) if the
+    /// snapshot was held for so long that what it needs was cleaned away.
     async fn get(&self, at: &Snapshot, collection: &str, key: &[u8]) -> Result<Option<Bytes>>;
 
     /// Reads entries in the order of their keys, at most [`Scan::limit`] of them.
+    ///
+    /// # Errors
+    /// Those of [`get`](Self::get).
     async fn scan(&self, at: &Snapshot, scan: &Scan) -> Result<Page>;
 
     /// Commits all actions of a transaction or none of them. `Ok` means that they are durable and visible.
@@ -42,24 +53,36 @@ pub trait DataManager: Send + Sync + fmt::Debug + 'static {
 
     /// Waits until a position, committed here or by another process, is visible to new snapshots.
     async fn wait_for(&self, position: Position) -> Result<()>;
+
+    /// The way to what the store keeps for itself, which only this crate can go.
+    #[doc(hidden)]
+    fn system(&self, token: Internal) -> Option<&dyn System> {
+        let _ = token;
+        None
+    }
 }
 
 /// A consistent view of a store. Cloning is cheap; dropping the last clone releases what it holds.
 #[derive(Clone)]
 pub struct Snapshot {
     position: Position,
-    _pin: Arc<dyn Any + Send + Sync>,
+    pin: Arc<dyn Any + Send + Sync>,
 }
 
 impl Snapshot {
     /// Made by an implementation; whatever keeps `position` readable is released when `pin` is dropped.
     pub fn new(position: Position, pin: Arc<dyn Any + Send + Sync>) -> Self {
-        Self { position, _pin: pin }
+        Self { position, pin }
     }
 
     /// The last transaction that the snapshot contains.
     pub fn position(&self) -> Position {
         self.position
+    }
+
+    /// What the implementation that made it gave it, if that is a `T`: a snapshot of another one has something else.
+    pub fn pin<T: Any>(&self) -> Option<&T> {
+        self.pin.downcast_ref()
     }
 }
 
@@ -90,6 +113,16 @@ pub enum Direction {
     Ascending,
     /// Descending.
     Descending,
+}
+
+impl Direction {
+    /// Which of two keys comes first.
+    pub(crate) fn compare(self, one: &[u8], other: &[u8]) -> Ordering {
+        match self {
+            Self::Ascending => one.cmp(other),
+            Self::Descending => other.cmp(one),
+        }
+    }
 }
 
 /// A range of keys, ordered by their bytes.

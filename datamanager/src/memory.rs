@@ -7,10 +7,12 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use crate::{
-    Committed, DataManager, Page, Position, Result, Scan, Snapshot, Transaction, follow, limits,
+    Committed, DataManager, Page, Position, Result, Scan, Snapshot, Transaction, follow,
+    history::TRANSACTIONS_KEPT,
+    limits,
     record::{Logged, encode_payload, framed_bytes},
     store::{Batch, Store},
-    validate::TRANSACTIONS_KEPT,
+    system::{self, Internal, System},
 };
 
 /// A [`DataManager`] that keeps everything in memory, for ever: followers can begin at any position.
@@ -44,12 +46,12 @@ pub struct MemoryDataManager {
 impl MemoryDataManager {
     /// An empty store.
     pub fn new() -> Self {
-        Self { store: Store::new(TRANSACTIONS_KEPT, usize::MAX) }
+        Self { store: Store::in_memory(TRANSACTIONS_KEPT, usize::MAX) }
     }
 
     /// A hash over all entries of a snapshot, equal for equal content.
-    pub fn state_hash(&self, at: &Snapshot) -> Result<[u8; 32]> {
-        self.store.state_hash(at.position())
+    pub async fn state_hash(&self, at: &Snapshot) -> Result<[u8; 32]> {
+        self.store.state_hash(at).await
     }
 }
 
@@ -66,26 +68,18 @@ impl DataManager for MemoryDataManager {
     }
 
     async fn get(&self, at: &Snapshot, collection: &str, key: &[u8]) -> Result<Option<Bytes>> {
-        self.store.get(at.position(), collection, key)
+        limits::check_visible(collection)?;
+        self.store.get(at, collection, key).await
     }
 
     async fn scan(&self, at: &Snapshot, scan: &Scan) -> Result<Page> {
-        self.store.scan(at.position(), scan)
+        limits::check_visible(&scan.collection)?;
+        self.store.scan(at, scan).await
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Position> {
         limits::check(&transaction)?;
-        limits::check_size(framed_bytes(encode_payload(&transaction).len()))?;
-        if transaction.changes_nothing() {
-            self.store.check(&transaction.reads)?;
-            return Ok(self.store.position());
-        }
-        let Transaction { reads, actions } = transaction;
-        let mut logged = Logged::new(Position::ZERO, reads.groups.clone(), actions);
-        self.store.commit_alone(&reads, |position| {
-            logged.place(position);
-            Batch { lsn: position.lsn, transactions: vec![logged], bytes: 0 }
-        })
+        self.commit_own(transaction).await
     }
 
     fn follow(&self, after: Position) -> BoxStream<'static, Result<Committed>> {
@@ -94,5 +88,29 @@ impl DataManager for MemoryDataManager {
 
     async fn wait_for(&self, position: Position) -> Result<()> {
         follow::wait_for(&self.store, position).await
+    }
+
+    fn system(&self, _: Internal) -> Option<&dyn System> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl System for MemoryDataManager {
+    async fn get_own(&self, at: &Snapshot, key: &[u8]) -> Result<Option<Bytes>> {
+        self.store.get(at, system::SYSTEM, key).await
+    }
+
+    async fn commit_own(&self, transaction: Transaction) -> Result<Position> {
+        limits::check_size(framed_bytes(encode_payload(&transaction).len()))?;
+        if transaction.changes_nothing() {
+            return self.store.check_alone(transaction.reads).await;
+        }
+        let Transaction { reads, actions } = transaction;
+        let mut logged = Logged::new(Position::ZERO, reads.groups.clone(), actions);
+        self.store.commit_alone(&reads, |position| {
+            logged.place(position);
+            Batch::new(position.lsn, [0; 32], vec![logged])
+        })
     }
 }

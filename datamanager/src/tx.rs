@@ -188,12 +188,19 @@ impl Tx {
 
     /// Commits what was written and taken, if anything was.
     pub(crate) async fn finish(self) -> Result<Position> {
-        let state = std::mem::take(&mut *self.state());
-        let transaction = state.into_transaction(self.snapshot.position());
+        let data = Arc::clone(&self.data);
+        let (_at, transaction) = self.into_transaction();
         if transaction.changes_nothing() {
             return Ok(transaction.reads.position);
         }
-        self.data.commit(transaction).await
+        data.commit(transaction).await
+    }
+
+    /// What was read and written, and the snapshot that it was read from.
+    pub(crate) fn into_transaction(self) -> (Snapshot, Transaction) {
+        let state = std::mem::take(&mut *self.state());
+        let transaction = state.into_transaction(self.snapshot.position());
+        (self.snapshot, transaction)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -199,7 +199,7 @@ pub(crate) fn decode_batch(lsn: u64, bytes: &[u8]) -> Result<DecodedBatch, Damag
     Ok(DecodedBatch { id, previous, hash, transactions })
 }
 
-fn decode_payload(payload: &[u8]) -> Result<(Vec<String>, Vec<Action>), Damage> {
+pub(crate) fn decode_payload(payload: &[u8]) -> Result<(Vec<String>, Vec<Action>), Damage> {
     let mut reader = Reader::new(payload);
     let mut groups = Vec::new();
     for _ in 0..reader.length()? {

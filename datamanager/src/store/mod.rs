@@ -1,10 +1,16 @@
 //! What is visible, and to whom?
 //!
-//! The state in memory that every data manager of this crate shares: versions of entries, recent writes, recent
-//! transactions. A batch becomes visible in one step. The lock is held for short sections, never across an await.
+//! The state that every data manager of this crate shares: tiers of entries, recent batches, recent transactions. A
+//! batch becomes visible in one step. Locks are held for short sections, never across an await.
+//!
+//! ```text
+//! apply ->  active table          written, by one batch at a time
+//!           frozen tables         between `rotate` and `install`: what a checkpoint is being made of
+//!           base                  the data files of the newest checkpoint
+//! ```
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
@@ -14,13 +20,26 @@ use tokio::sync::watch;
 
 use crate::{
     Direction, Error, KeyRange, Page, Position, ReadSet, Result, Scan, Snapshot,
-    memtable::{Memtable, Scanned},
-    record::Logged,
-    validate::WriteHistory,
+    base::Base,
+    broken::{self, Broken},
+    history::History,
+    manifest::{Manifest, Tip},
+    system::{self, GROUPS},
 };
 
-/// How many keys a scan looks at before it lets a commit in between.
-const SCAN_STEPS: usize = 1024;
+mod check;
+mod cursor;
+mod recent;
+mod view;
+
+pub(crate) use check::Check;
+pub(crate) use recent::{Batch, Place};
+pub(crate) use view::{Frozen, Table};
+
+use check::{check_base, explain};
+use cursor::Cursor;
+use recent::Recent;
+use view::View;
 
 /// How many superseded writes are forgotten with each batch, beside as many as it makes, and with each old snapshot.
 const PRUNE_STEPS: usize = 1024;
@@ -32,62 +51,51 @@ pub(crate) struct Store {
     /// How many snapshots read at each position. Locked after `state`, where both are.
     pins: Mutex<BTreeMap<Position, usize>>,
     visible: watch::Sender<Position>,
+    /// How many transactions are remembered.
+    history_max: u64,
 }
 
 #[derive(Debug)]
 struct State {
-    table: Memtable,
-    history: WriteHistory,
-    recent: Recent,
+    view: Arc<View>,
+    tip: Tip,
     position: Position,
+    history: History,
+    recent: Recent,
 }
 
-/// Transactions of the log that became visible in one step.
+/// What a snapshot holds.
 #[derive(Debug)]
-pub(crate) struct Batch {
-    pub(crate) lsn: u64,
-    /// At least one, in order.
-    pub(crate) transactions: Vec<Logged>,
-    /// What it takes in the log.
-    pub(crate) bytes: usize,
-}
-
-/// The newest batches, without a gap.
-#[derive(Debug)]
-struct Recent {
-    batches: VecDeque<Arc<Batch>>,
-    bytes: usize,
-    bytes_max: usize,
-}
-
-/// Where the batch of a log number is.
-#[derive(Debug)]
-pub(crate) enum Place {
-    /// Here.
-    Recent(Arc<Batch>),
-    /// In the log alone.
-    Older,
-    /// Not written yet.
-    Future,
-}
-
 struct Pin {
     store: Arc<Store>,
     position: Position,
+    view: Arc<View>,
+    /// Which other store it may be read through; see [`Store::lend`].
+    lent_to: Option<Arc<Store>>,
 }
 
 impl Store {
-    /// An empty store that remembers the writes of `history_max` transactions, and batches of `recent_bytes_max`.
-    pub(crate) fn new(history_max: usize, recent_bytes_max: usize) -> Arc<Self> {
+    /// A store that begins as a checkpoint, remembers the writes of `history_max` transactions, and keeps batches of
+    /// about `recent_bytes_max` in memory.
+    pub(crate) fn new(base: Arc<Base>, history_max: u64, recent_bytes_max: usize) -> Arc<Self> {
+        Self::with_table(base, Table::default(), history_max, recent_bytes_max)
+    }
+
+    /// An empty store that never gets a checkpoint.
+    pub(crate) fn in_memory(history_max: u64, recent_bytes_max: usize) -> Arc<Self> {
+        let base = Base::empty([0; 32]);
+        Self::with_table(base, Table::bottom(), history_max, recent_bytes_max)
+    }
+
+    fn with_table(base: Arc<Base>, active: Table, history_max: u64, recent_bytes_max: usize) -> Arc<Self> {
+        let Manifest { tip, position, ref history, .. } = **base.manifest();
+        let history = history.clone();
+        let view = Arc::new(View::new(base, active));
         Arc::new(Self {
-            state: RwLock::new(State {
-                table: Memtable::default(),
-                history: WriteHistory::new(history_max),
-                recent: Recent { batches: VecDeque::new(), bytes: 0, bytes_max: recent_bytes_max },
-                position: Position::ZERO,
-            }),
+            state: RwLock::new(State { view, tip, position, history, recent: Recent::new(recent_bytes_max) }),
             pins: Mutex::default(),
-            visible: watch::Sender::new(Position::ZERO),
+            visible: watch::Sender::new(position),
+            history_max,
         })
     }
 
@@ -101,80 +109,152 @@ impl Store {
         self.read().position
     }
 
+    /// The last visible batch.
+    pub(crate) fn tip(&self) -> Tip {
+        self.read().tip
+    }
+
+    /// The newest checkpoint that is installed.
+    pub(crate) fn base(&self) -> Arc<Base> {
+        Arc::clone(&self.read().view.base)
+    }
+
     /// Pins the last visible position.
     pub(crate) fn snapshot(self: &Arc<Self>) -> Snapshot {
         let state = self.read();
-        let position = state.position;
-        *self.pins().entry(position).or_default() += 1;
-        drop(state);
-        Snapshot::new(position, Arc::new(Pin { store: Arc::clone(self), position }))
+        self.pin(&state, state.position, None)
     }
 
-    pub(crate) fn get(&self, at: Position, collection: &str, key: &[u8]) -> Result<Option<Bytes>> {
+    /// Pins what is visible here, to be read through another store: that one's own past, read back.
+    pub(crate) fn lend(self: &Arc<Self>, to: &Arc<Self>) -> Snapshot {
         let state = self.read();
-        state.check_readable(at)?;
-        Ok(state.table.get(at, collection, key))
+        self.pin(&state, state.position, Some(Arc::clone(to)))
     }
 
-    pub(crate) fn scan(&self, at: Position, scan: &Scan) -> Result<Page> {
-        // One entry more than asked for says whether there are more.
-        let want = scan.limit.saturating_add(1);
-        let mut rest = scan.range.clone();
-        let mut entries = Vec::new();
-        loop {
-            let scanned = {
-                let state = self.read();
-                state.check_readable(at)?;
-                let limits = (want, SCAN_STEPS);
-                state.table.scan(at, &scan.collection, &rest, scan.direction, limits, &mut entries)
-            };
-            let Scanned::UpTo(last) = scanned else { break };
-            if entries.len() >= want {
-                break;
-            }
-            rest = match scan.direction {
-                Direction::Ascending => rest.after(last),
-                Direction::Descending => rest.before(last),
-            };
+    /// Pins a position whose versions are all still here.
+    ///
+    /// # Errors
+    /// [`Error::PositionExpired`] if they are not, [`Error::Refused`] if it is not visible yet.
+    pub(crate) fn snapshot_at(self: &Arc<Self>, position: Position) -> Result<Snapshot> {
+        let state = self.read();
+        if position > state.position {
+            let reason = format!("position {position} is not visible here yet: wait for it, and take a snapshot then");
+            return Err(Error::Refused { reason });
         }
-        let more = entries.len() > scan.limit;
-        entries.truncate(scan.limit);
-        Ok(Page { entries, more })
+        // Nothing is pruned while the state is locked.
+        let oldest = state.view.oldest();
+        if position < oldest {
+            return Err(Error::PositionExpired { position, oldest });
+        }
+        Ok(self.pin(&state, position, None))
     }
 
-    /// A hash over all entries that are visible at a position, equal for equal content.
-    pub(crate) fn state_hash(&self, at: Position) -> Result<[u8; 32]> {
-        let collections: Vec<String> = self.read().table.collections().map(str::to_owned).collect();
+    fn pin(self: &Arc<Self>, state: &State, position: Position, lent_to: Option<Arc<Self>>) -> Snapshot {
+        *self.pins().entry(position).or_default() += 1;
+        let view = Arc::clone(&state.view);
+        Snapshot::new(position, Arc::new(Pin { store: Arc::clone(self), position, view, lent_to }))
+    }
+
+    fn pin_of<'a>(&self, at: &'a Snapshot) -> Result<&'a Pin> {
+        let is_ours = |pin: &&Pin| std::ptr::eq(&**pin.lent_to.as_ref().unwrap_or(&pin.store), self);
+        let ours = at.pin::<Pin>().filter(is_ours);
+        ours.ok_or_else(|| Error::Refused { reason: "the snapshot is one of another store".to_owned() })
+    }
+
+    /// Reads an entry.
+    pub(crate) async fn get(&self, at: &Snapshot, collection: &str, key: &[u8]) -> Result<Option<Bytes>> {
+        let pin = self.pin_of(at)?;
+        if let Some(value) = pin.view.get(pin.position, collection, key) {
+            return Ok(value);
+        }
+        let found = pin.view.base.get(collection, key).await;
+        Ok(found.map_err(|error| self.explain(error, pin))?.and_then(|entry| entry.value))
+    }
+
+    /// Reads entries in the order of their keys.
+    pub(crate) async fn scan(&self, at: &Snapshot, scan: &Scan) -> Result<Page> {
+        let pin = self.pin_of(at)?;
+        let Scan { collection, range, direction, limit } = scan;
+        // One entry more than asked for says whether there are more.
+        let want = limit.saturating_add(1);
+        let mut cursor = Cursor::new(&pin.view, pin.position, (collection, range.clone(), *direction), want);
+        let mut entries = Vec::new();
+        while let Some(entry) = cursor.next().await.map_err(|error| self.explain(error, pin))? {
+            if entries.len() == *limit {
+                return Ok(Page { entries, more: true });
+            }
+            entries.push(entry);
+        }
+        Ok(Page { entries, more: false })
+    }
+
+    /// A hash over all entries of a snapshot, equal for equal content, in whichever tiers it is.
+    pub(crate) async fn state_hash(&self, at: &Snapshot) -> Result<[u8; 32]> {
+        let pin = self.pin_of(at)?;
         let mut hash = Sha256::new();
-        for collection in collections {
-            let mut range = KeyRange::all();
-            loop {
-                let scan =
-                    Scan { collection: collection.clone(), range, direction: Direction::Ascending, limit: SCAN_STEPS };
-                let page = self.scan(at, &scan)?;
-                for (key, value) in &page.entries {
-                    for part in [collection.as_bytes(), key, value] {
-                        hash.update((part.len() as u64).to_le_bytes());
-                        hash.update(part);
-                    }
+        for collection in pin.view.collections() {
+            if system::is_hidden(&collection) {
+                continue;
+            }
+            let all = (&*collection, KeyRange::all(), Direction::Ascending);
+            let mut cursor = Cursor::new(&pin.view, pin.position, all, usize::MAX);
+            while let Some((key, value)) = cursor.next().await.map_err(|error| self.explain(error, pin))? {
+                for part in [collection.as_bytes(), &key, &value] {
+                    hash.update((part.len() as u64).to_le_bytes());
+                    hash.update(part);
                 }
-                let Some((last, _)) = page.entries.last().filter(|_| page.more) else { break };
-                range = KeyRange::all().after(last);
             }
         }
         Ok(hash.finalize().into())
     }
 
-    /// Refuses a read set of which something was changed after its position.
-    pub(crate) fn check(&self, reads: &ReadSet) -> Result<()> {
+    fn explain(&self, error: Error, pin: &Pin) -> Error {
+        explain(error, &pin.view.base, &self.base(), pin.position)
+    }
+
+    /// Checks a read set against everything that became visible after its position, as far as that is in memory.
+    pub(crate) fn check(&self, reads: &ReadSet) -> Check {
         self.read().check(reads)
+    }
+
+    /// Checks a read set against what became visible after its position and is no longer in memory, and moves its
+    /// position there; the rest is left to [`check`](Self::check).
+    pub(crate) async fn check_below(&self, reads: &mut ReadSet) -> Result<()> {
+        while !reads.is_empty() {
+            let base = {
+                let state = self.read();
+                if reads.position >= state.view.base.position() {
+                    break;
+                }
+                state.check_remembered(reads)?;
+                Arc::clone(&state.view.base)
+            };
+            let checked = check_base(&base, reads).await;
+            checked.map_err(|error| explain(error, &base, &self.base(), reads.position))?;
+            reads.position = base.position();
+        }
+        Ok(())
+    }
+
+    /// Checks a read set of a transaction that changes nothing; returns the position at which it still holds.
+    pub(crate) async fn check_alone(&self, mut reads: ReadSet) -> Result<Position> {
+        loop {
+            self.check_below(&mut reads).await?;
+            let state = self.read();
+            match state.check(&reads) {
+                Check::Valid => return Ok(state.position),
+                Check::Refused(error) => return Err(error),
+                // A newer base came in between.
+                Check::BelowBase => {}
+            }
+        }
     }
 
     /// Makes a batch visible, in one step.
     pub(crate) fn apply(&self, batch: Batch) {
         let mut state = self.write();
-        state.apply(batch);
-        self.prune(&mut state);
+        state.apply(batch, self.history_max);
+        self.prune(&state);
         let position = state.position;
         drop(state);
         self.announce(position);
@@ -183,10 +263,16 @@ impl Store {
     /// Checks, places and makes visible one transaction, as a batch of its own.
     pub(crate) fn commit_alone(&self, reads: &ReadSet, place: impl FnOnce(Position) -> Batch) -> Result<Position> {
         let mut state = self.write();
-        state.check(reads)?;
+        match state.check(reads) {
+            Check::Valid => {}
+            Check::Refused(error) => return Err(error),
+            Check::BelowBase => {
+                return Err(Error::PositionExpired { position: reads.position, oldest: state.view.base.position() });
+            }
+        }
         let position = Position { lsn: state.position.lsn + 1, index: 0 };
-        state.apply(place(position));
-        self.prune(&mut state);
+        state.apply(place(position), self.history_max);
+        self.prune(&state);
         drop(state);
         self.announce(position);
         Ok(position)
@@ -195,22 +281,62 @@ impl Store {
     /// Where the batch of a log number is.
     pub(crate) fn place_of(&self, lsn: u64) -> Place {
         let state = self.read();
-        if lsn > state.position.lsn {
+        if lsn > state.tip.lsn {
             return Place::Future;
         }
-        let Some(oldest) = state.recent.batches.front().map(|batch| batch.lsn) else { return Place::Older };
-        let Some(index) = lsn.checked_sub(oldest) else { return Place::Older };
-        state.recent.batches.get(index as usize).map_or(Place::Older, |batch| Place::Recent(Arc::clone(batch)))
+        state.recent.get(lsn).map_or(Place::Older, |batch| Place::Recent(Arc::clone(batch)))
     }
 
-    fn prune(&self, state: &mut State) {
+    /// Freezes what is in memory, so that a checkpoint can be made of it; what is written from now on is apart.
+    pub(crate) fn rotate(&self) -> Frozen {
+        let mut state = self.write();
+        let view = Arc::new(state.view.rotated());
+        let frozen = view.tables()[1..].to_vec();
+        state.view = Arc::clone(&view);
+        Frozen {
+            base: Arc::clone(&view.base),
+            tables: frozen,
+            tip: state.tip,
+            position: state.position,
+            history: state.history.clone(),
+        }
+    }
+
+    /// Puts a newer checkpoint of what is visible below what is in memory, and drops the tables that it covers. Returns
+    /// whether it was: one that is older, or ahead of what is visible here, is not.
+    pub(crate) fn install(&self, base: Arc<Base>) -> bool {
+        let mut state = self.write();
+        let covered = base.position();
+        if base.manifest().number <= state.view.base.manifest().number || covered > state.position {
+            return false;
+        }
+        // Whoever made it may have forgotten more, and dropped tombstones by that.
+        state.history.forgotten = state.history.forgotten.max(base.manifest().history.forgotten);
+        state.view = Arc::new(state.view.on(base));
+        true
+    }
+
+    /// Replaces everything by what another store was found to hold, because the log between is gone. Snapshots go on
+    /// reading what they saw.
+    pub(crate) fn reset(&self, recovered: &Self) {
+        let mut state = self.write();
+        let mut newer = recovered.write();
+        std::mem::swap(&mut *state, &mut *newer);
+        drop(newer);
+        let position = state.position;
+        drop(state);
+        self.announce(position);
+    }
+
+    fn prune(&self, state: &State) {
         let oldest_pin = self.pins().first_key_value().map(|(position, _)| *position);
-        let written =
-            state.recent.batches.back().map_or(0, |batch| {
-                batch.transactions.iter().map(|logged| logged.committed.changes.len()).sum::<usize>()
-            });
-        let horizon = oldest_pin.unwrap_or(state.position);
-        state.table.prune(horizon, PRUNE_STEPS + written);
+        let written = state.recent.newest().map_or(0, |batch| {
+            batch.transactions.iter().map(|logged| logged.committed.changes.len() + logged.groups.len()).sum::<usize>()
+        });
+        let horizon = oldest_pin.filter(|_| !broken::is(Broken::PinsIgnored)).unwrap_or(state.position);
+        for table in state.view.tables() {
+            table.write().prune(horizon, state.history.forgotten, PRUNE_STEPS + written);
+        }
     }
 
     fn announce(&self, position: Position) {
@@ -235,47 +361,22 @@ impl Store {
 }
 
 impl State {
-    fn check_readable(&self, at: Position) -> Result<()> {
-        if at < self.table.pruned_to() {
-            return Err(Error::PositionExpired { position: at, oldest: self.table.pruned_to() });
-        }
-        if at > self.position {
-            let reason = format!("position {at} is not visible here yet: wait for it, and take a snapshot then");
-            return Err(Error::Refused { reason });
-        }
-        Ok(())
-    }
-
-    fn check(&self, reads: &ReadSet) -> Result<()> {
-        if reads.position > self.position && !reads.is_empty() {
-            let reason = format!("it read at position {}, which does not exist yet", reads.position);
-            return Err(Error::Refused { reason });
-        }
-        self.history.check(reads)
-    }
-
-    fn apply(&mut self, batch: Batch) {
+    fn apply(&mut self, batch: Batch, history_max: u64) {
+        let mut table = self.view.active().write();
         for logged in &batch.transactions {
             let position = logged.committed.position;
             for change in &logged.committed.changes {
-                self.table.write(position, &change.collection, &change.key, change.value.as_ref());
+                table.write(position, &change.collection, &change.key, change.value.as_deref());
             }
-            self.history.record(logged);
+            for group in &logged.groups {
+                table.write(position, GROUPS, group.as_bytes(), None);
+            }
+            self.history.record(position, history_max);
             self.position = position;
         }
+        drop(table);
+        self.tip = Tip { lsn: batch.lsn, hash: batch.hash };
         self.recent.push(batch);
-    }
-}
-
-impl Recent {
-    /// The newest batch is kept whatever its size.
-    fn push(&mut self, batch: Batch) {
-        self.bytes += batch.bytes;
-        self.batches.push_back(Arc::new(batch));
-        while self.bytes > self.bytes_max && self.batches.len() > 1 {
-            let Some(oldest) = self.batches.pop_front() else { return };
-            self.bytes -= oldest.bytes;
-        }
     }
 }
 
@@ -293,10 +394,10 @@ impl Drop for Pin {
         drop(pins);
         // What only this snapshot saw goes now; more than a little of it goes with the next batches.
         if was_oldest {
-            self.store.prune(&mut self.store.write());
+            self.store.prune(&self.store.write());
         }
     }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -1,23 +1,30 @@
 //! When and in which order are transactions written?
 //!
 //! One task per data manager. It writes one batch at a time; everything that arrives meanwhile goes into the next one.
-//! No timer and no list: a lone commit is one put, many concurrent ones share it.
+//! No timer and no list: a lone commit is one put, many concurrent ones share it. Where the log has gone on without
+//! this process and was cleaned behind it, the task opens the store anew, in place.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
 use crate::{
-    Result,
+    Error, Result,
+    broken::{self, Broken},
     limits::TRANSACTION_BYTES_MAX,
-    record::{BatchId, encode_batch},
-    store::{Batch, Store},
+    manifest::Tip,
+    record::{BatchId, Hash, encode_batch},
+    store::{Batch, Check, Store},
+    system,
     wal::{
-        log::{Found, LogObjects},
+        callers::{Callers, Progress},
+        log::Found,
+        pins::Pins,
         plan::plan,
         queue::{Pending, Queue},
-        recovery::Tip,
-        slot::{self, Outcome},
+        recovery::{self, Recovered, Source},
+        slot::{Outcome, Slot},
+        status::StatusBoard,
     },
 };
 
@@ -30,16 +37,23 @@ const ROOM_MAX: Duration = Duration::from_millis(250);
 /// The task that owns the end of the log.
 #[derive(Debug)]
 pub(crate) struct Committer {
-    pub(crate) log: LogObjects,
+    pub(crate) source: Source,
+    pub(crate) genesis: Hash,
     pub(crate) store: Arc<Store>,
     pub(crate) queue: Arc<Queue>,
+    pub(crate) board: Arc<StatusBoard>,
+    pub(crate) pins: Arc<Pins>,
     pub(crate) tip: Tip,
+    /// Why nothing may be committed; none: everything may.
+    pub(crate) maintenance: Option<String>,
     /// The next batch.
     pub(crate) id: BatchId,
     /// The last slot that another writer took.
     pub(crate) foreign_lsn: Option<u64>,
     /// How long the last put took.
     pub(crate) put_took: Duration,
+    /// Whether the log was cleaned beyond what is visible here.
+    pub(crate) left_behind: bool,
 }
 
 impl Drop for Committer {
@@ -63,7 +77,7 @@ impl Committer {
             let candidates = self.queue.take(TRANSACTION_BYTES_MAX);
             if !candidates.is_empty() {
                 let shared = candidates.len() > 1;
-                if !self.commit(candidates).await {
+                if self.commit(candidates).await.is_break() {
                     return;
                 }
                 if shared {
@@ -78,58 +92,98 @@ impl Committer {
         }
     }
 
-    /// Writes a batch of the candidates, in the first slot that is free. Returns whether to go on.
-    async fn commit(&mut self, mut candidates: Vec<Pending>) -> bool {
+    /// Writes a batch of the candidates, in the first slot that is free. Breaks if nothing can be committed any more.
+    async fn commit(&mut self, mut candidates: Vec<Pending>) -> ControlFlow<()> {
         self.leave_room_for_others().await;
         loop {
+            if self.left_behind {
+                candidates = self.wait_for_storage(candidates, async |this| this.reopen().await).await?;
+            }
             if candidates.iter().any(|pending| pending.reads.position > self.store.position()) {
-                // Read at another process: its batch is in the log. Where that fails, so does the check below.
-                let _ = self.catch_up().await;
+                // Read at another process: its batch is in the log.
+                candidates = self.wait_for_storage(candidates, async |this| this.catch_up().await).await?;
             }
             let lsn = self.tip.lsn + 1;
-            let mut plan = plan(lsn, candidates, |reads| self.store.check(reads));
+            let mut plan = plan(lsn, candidates, |pending| self.check(pending));
             for (mut pending, error) in plan.refused {
                 pending.reply.send(Err(error));
             }
+            for pending in plan.below_base {
+                pending.hand_back();
+            }
             self.queue.put_back(plan.deferred);
             if plan.accepted.is_empty() {
-                return true;
+                return ControlFlow::Continue(());
             }
             let id = self.id;
             self.id.number += 1;
             let payloads = plan.accepted.iter().map(|pending| &pending.payload[..]);
             let (bytes, hash) = encode_batch(lsn, id, &self.tip.hash, payloads);
+            if broken::is(Broken::AcknowledgedBeforePut) {
+                plan.accepted.iter_mut().for_each(|pending| pending.reply.send(Ok(pending.logged.committed.position)));
+            }
             let began = Instant::now();
-            let outcome = slot::write(&self.log, &self.queue, (lsn, id, &bytes), &mut plan.accepted).await;
+            let slot = Slot { log: &self.source.log, floor: &self.source.floor, lsn, id, bytes: &bytes };
+            let outcome = slot.write(&self.queue, &self.board, &mut plan.accepted).await;
             self.put_took = began.elapsed().min(ROOM_MAX);
             let error = match outcome {
                 Outcome::Written => {
                     self.tip = Tip { lsn, hash };
                     self.publish(plan.accepted, bytes.len());
-                    return true;
+                    return ControlFlow::Continue(());
                 }
                 Outcome::Foreign(found) => match self.apply_foreign(*found) {
                     Ok(()) => {
-                        // Whoever was told that the outcome is unknown has gone on: it is known now, and negative.
-                        candidates = plan.accepted.into_iter().filter(|pending| pending.reply.is_waiting()).collect();
-                        let bytes = candidates.iter().map(Pending::framed_bytes).sum();
-                        candidates.extend(self.queue.take(TRANSACTION_BYTES_MAX.saturating_sub(bytes)));
+                        candidates = self.once_more(plan.accepted);
                         continue;
                     }
                     Err(error) => error,
                 },
+                Outcome::Untried => {
+                    candidates = self.once_more(plan.accepted);
+                    continue;
+                }
+                Outcome::Cleaned => {
+                    self.left_behind = true;
+                    candidates = self.once_more(plan.accepted);
+                    continue;
+                }
+                Outcome::CleanedInDoubt => {
+                    self.left_behind = true;
+                    overtaken()
+                }
                 Outcome::Failed(error) => error,
-                Outcome::Unresolved => return false,
+                Outcome::Unresolved => return ControlFlow::Break(()),
             };
             for mut pending in plan.accepted {
                 pending.reply.send(Err(error.clone()));
             }
-            return true;
+            return ControlFlow::Continue(());
+        }
+    }
+
+    /// What is to be tried in the next slot, of a batch that is certainly not written.
+    fn once_more(&self, batch: Vec<Pending>) -> Vec<Pending> {
+        // Whoever was told that the outcome is unknown has gone on: it is known now, and negative.
+        let waits = |pending: &Pending| pending.reply.is_waiting() || broken::is(Broken::ExpiredRetried);
+        let mut candidates: Vec<_> = batch.into_iter().filter(waits).collect();
+        let bytes = candidates.iter().map(Pending::framed_bytes).sum();
+        candidates.extend(self.queue.take(TRANSACTION_BYTES_MAX.saturating_sub(bytes)));
+        candidates
+    }
+
+    fn check(&self, pending: &Pending) -> Check {
+        match &self.maintenance {
+            Some(reason) if !system::changes_maintenance(&pending.logged) => {
+                Check::Refused(Error::Maintenance { reason: reason.clone() })
+            }
+            _ if broken::is(Broken::LoserNotRevalidated) && self.foreign_lsn == Some(self.tip.lsn) => Check::Valid,
+            _ => self.store.check(&pending.reads),
         }
     }
 
     /// Makes our own batch visible, then answers its callers.
-    fn publish(&self, accepted: Vec<Pending>, bytes: usize) {
+    fn publish(&mut self, accepted: Vec<Pending>, bytes: usize) {
         let (transactions, replies): (Vec<_>, Vec<_>) = accepted
             .into_iter()
             .map(|pending| {
@@ -137,7 +191,7 @@ impl Committer {
                 (pending.logged, (pending.reply, position))
             })
             .unzip();
-        self.store.apply(Batch { lsn: self.tip.lsn, transactions, bytes });
+        self.apply(Batch::new(self.tip.lsn, self.tip.hash, transactions), bytes);
         for (mut reply, position) in replies {
             reply.send(Ok(position));
         }
@@ -145,19 +199,103 @@ impl Committer {
 
     /// Applies every batch that other processes wrote.
     async fn catch_up(&mut self) -> Result<()> {
-        while let Some(found) = self.log.read(self.tip.lsn + 1).await? {
-            self.apply_foreign(found)?;
+        let result = self.try_catch_up().await;
+        match &result {
+            Ok(()) => self.board.is_current(),
+            Err(_) => self.board.is_stale(),
+        }
+        result
+    }
+
+    async fn try_catch_up(&mut self) -> Result<()> {
+        loop {
+            if self.left_behind {
+                self.reopen().await?;
+            }
+            let lsn = self.tip.lsn + 1;
+            let found = self.source.log.read(lsn).await;
+            // What is below the floor is no longer the log, whether it is missing, damaged or looks good.
+            self.left_behind = self.source.floor.is_above(lsn).await?;
+            match found {
+                _ if self.left_behind => {}
+                Ok(None) => return Ok(()),
+                Ok(Some(found)) if broken::is(Broken::CatchUpStopsEarly) => return self.apply_foreign(found),
+                Ok(Some(found)) => self.apply_foreign(found)?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn apply_foreign(&mut self, found: Found) -> Result<()> {
+        if found.previous != self.tip.hash && !broken::is(Broken::ChainUnchecked) {
+            return Err(self.source.log.corrupt(found.lsn, "it does not follow on the batch before it"));
+        }
+        self.tip = Tip { lsn: found.lsn, hash: found.hash };
+        self.foreign_lsn = Some(found.lsn);
+        let bytes = found.bytes;
+        if !broken::is(Broken::ForeignNotApplied) {
+            self.apply(found.into_batch(), bytes);
         }
         Ok(())
     }
 
-    fn apply_foreign(&mut self, found: Found) -> Result<()> {
-        if found.previous != self.tip.hash {
-            return Err(self.log.corrupt(found.lsn, "it does not follow on the batch before it"));
+    /// Makes a batch visible that takes so many bytes in the log.
+    fn apply(&mut self, batch: Batch, bytes: usize) {
+        system::follow_maintenance(&mut self.maintenance, &batch);
+        self.store.apply(batch);
+        self.board.applied(self.store.position(), bytes);
+        self.board.maintenance(self.maintenance.as_deref());
+    }
+
+    /// Does something that comes before the candidates are committed; as long as the storage does not answer they wait,
+    /// each until its deadline.
+    async fn wait_for_storage(
+        &mut self,
+        mut candidates: Vec<Pending>,
+        first: impl AsyncFn(&mut Self) -> Result<()>,
+    ) -> ControlFlow<(), Vec<Pending>> {
+        let (queue, board) = (Arc::clone(&self.queue), Arc::clone(&self.board));
+        let progress = Progress::default();
+        let name = self.source.log.layout.log(self.tip.lsn + 1);
+        let mut callers = Callers::new(&queue, &board, &mut candidates, &progress, name.as_str());
+        loop {
+            let Some(result) = callers.wait_for(first(self)).await else { return ControlFlow::Break(()) };
+            match result {
+                Ok(()) => break,
+                Err(Error::Storage { source, .. }) if source.is_retryable() => {
+                    if callers.wait_after(source).await.is_none() {
+                        return ControlFlow::Break(());
+                    }
+                }
+                Err(error) => {
+                    for pending in &mut candidates {
+                        pending.reply.send(Err(error.clone()));
+                    }
+                    return ControlFlow::Continue(Vec::new());
+                }
+            }
         }
-        self.tip = Tip { lsn: found.lsn, hash: found.hash };
-        self.foreign_lsn = Some(found.lsn);
-        self.store.apply(found.into_batch());
+        board.is_current();
+        candidates.retain(|pending| pending.reply.is_waiting());
+        ControlFlow::Continue(candidates)
+    }
+
+    /// Goes over to what the newest checkpoint and the log after it say.
+    async fn reopen(&mut self) -> Result<()> {
+        let recovered = recovery::recover(&self.source, self.genesis).await?;
+        tracing::info!(
+            from = self.tip.lsn,
+            to = recovered.tip.lsn,
+            "the log was cleaned meanwhile; opened the store anew"
+        );
+        let Recovered { store, base, tip, batches, maintenance } = recovered;
+        self.store.reset(&store);
+        self.pins.add(&base);
+        self.board.reopened(base.manifest(), self.store.position(), &batches);
+        self.board.maintenance(maintenance.as_deref());
+        (self.tip, self.maintenance) = (tip, maintenance);
+        self.foreign_lsn = Some(tip.lsn);
+        self.left_behind = false;
         Ok(())
     }
 
@@ -168,5 +306,15 @@ impl Committer {
         if (1..SHARED_SLOTS).contains(&ours_since) {
             tokio::time::sleep(self.put_took).await;
         }
+    }
+}
+
+/// The answer to whoever wrote a batch and then slept for so long that nobody can tell any more where it came to lie.
+fn overtaken() -> Error {
+    Error::OutcomeUnknown {
+        source: Arc::new(runyard_objectstorage::Error::Unusable {
+            message: "the log was cleaned before it could be seen whether the transaction is in it".to_owned(),
+            source: None,
+        }),
     }
 }

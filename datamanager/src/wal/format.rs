@@ -10,7 +10,12 @@ use runyard_objectstorage::{ObjectStorage, ObjectStorageExt, PutMode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Result, layout::Layout, record::Hash};
+use crate::{
+    Error, Result,
+    broken::{self, Broken},
+    layout::Layout,
+    record::Hash,
+};
 
 /// The version of the format that this program reads and writes.
 const VERSION: u32 = 1;
@@ -51,7 +56,8 @@ pub(crate) async fn read(storage: &Arc<dyn ObjectStorage>, layout: &Layout) -> R
 /// Writes the format object of a new store; of several processes that do, one wins, and all read what it wrote.
 pub(crate) async fn create(storage: &Arc<dyn ObjectStorage>, layout: &Layout, store: [u8; 16]) -> Result<Bytes> {
     let bytes = encode(store);
-    match storage.put_bytes(&layout.format(), bytes.clone(), PutMode::Create).await {
+    let mode = if broken::is(Broken::FormatOverwritten) { PutMode::Overwrite } else { PutMode::Create };
+    match storage.put_bytes(&layout.format(), bytes.clone(), mode).await {
         Ok(()) => Ok(bytes),
         Err(error) if error.is_already_exists() => read(storage, layout).await?.ok_or_else(|| Error::Corrupt {
             object: layout.format().to_string(),
@@ -67,7 +73,7 @@ fn encode(store: [u8; 16]) -> Bytes {
     format!("{{\"format\":{VERSION},\"store\":\"{store}\",\"check\":\"{check}\"}}\n").into()
 }
 
-fn check(layout: &Layout, bytes: &[u8]) -> Result<()> {
+pub(crate) fn check(layout: &Layout, bytes: &[u8]) -> Result<()> {
     let corrupt = |reason: String| Error::Corrupt { object: layout.format().to_string(), reason };
     let any: AnyFormat = serde_json::from_slice(bytes).map_err(|error| corrupt(error.to_string()))?;
     if any.format != VERSION {

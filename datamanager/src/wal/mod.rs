@@ -9,39 +9,65 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use rand::{TryRng, rngs::SysRng};
 use runyard_objectstorage::ObjectStorage;
-use tokio::time::Instant;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Committed, DataManager, Error, Page, Position, Result, Scan, Snapshot, Transaction,
     coordinator::Coordinator,
-    follow,
-    layout::Layout,
-    limits,
-    record::{BatchId, Logged, encode_payload, framed_bytes},
+    follow, limits,
+    record::{Hash, Logged, encode_payload, framed_bytes},
     store::Store,
-    validate::TRANSACTIONS_KEPT,
+    system::{self, Internal, System},
     wal::{
-        committer::Committer,
-        log::{FollowedLog, LogObjects},
-        queue::Queue,
+        checkpoints::Current,
+        log::FollowedLog,
+        queue::{Answer, Queue, Submission},
+        recovery::Source,
     },
 };
 
+mod builder;
+mod callers;
+mod checkpoints;
+pub(crate) mod clean;
 mod committer;
-mod format;
-mod log;
+pub(crate) mod floor;
+pub(crate) mod format;
+#[cfg(test)]
+mod interleavings;
+pub(crate) mod log;
+mod maintenance;
+mod pins;
 mod plan;
 mod queue;
 mod recovery;
 mod slot;
+mod status;
+#[cfg(test)]
+mod tests;
+mod uptime;
+
+pub use builder::WalBuilder;
+pub use checkpoints::Checkpoint;
+pub use pins::CheckpointPin;
+pub use status::Status;
+#[cfg(feature = "test-util")]
+pub use uptime::VirtualUptime;
+pub use uptime::{SystemUptime, Uptime};
+
+/// How often a transaction is checked against a newer checkpoint, because that came while the transaction was queued,
+/// before its reads count as too old.
+const HAND_BACKS_MAX: usize = 8;
 
 /// A [`DataManager`] whose durable home is an object storage. Clones are cheap handles of the same one.
 ///
-/// Opening it spawns one task, the committer; it ends by [`close`](Self::close), or after the last handle was dropped
-/// and what was queued is committed. Several processes may open one store: the log decides between them.
+/// Opening it spawns two tasks, the committer and the one that makes checkpoints and cleans; they end by
+/// [`close`](Self::close), or after the last handle was dropped and what was queued is committed. Several processes may open one store: the log decides between them.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -71,11 +97,33 @@ pub struct WalDataManager {
 struct Handle {
     store: Arc<Store>,
     queue: Arc<Queue>,
-    log: LogObjects,
+    source: Source,
+    genesis: Hash,
+    current: Arc<Current>,
+    /// For those who want a checkpoint now; closed if the store was opened read-only.
+    checkpoints: mpsc::Sender<checkpoints::Request>,
+    read_only: bool,
     commit_timeout: Duration,
     /// Cancelled when the committer has ended.
     stopped: CancellationToken,
     coordinator: Option<Arc<dyn Coordinator>>,
+}
+
+impl Handle {
+    /// Has a transaction committed, after it was checked against what the checkpoint covers.
+    async fn commit(&self, mut submission: Submission, deadline: Instant) -> Result<Position> {
+        for _ in 0..HAND_BACKS_MAX {
+            self.store.check_below(&mut submission.0).await?;
+            let answer = self.queue.push(submission, deadline).await?;
+            match answer.await {
+                Ok(Answer::Finished(result)) => return result,
+                Ok(Answer::HandedBack(again)) => submission = again,
+                Err(_) => return Err(committer_is_gone()),
+            }
+        }
+        let (position, oldest) = (submission.0.position, self.store.base().position());
+        Err(Error::PositionExpired { position, oldest })
+    }
 }
 
 impl Drop for Handle {
@@ -84,142 +132,110 @@ impl Drop for Handle {
     }
 }
 
-/// How a [`WalDataManager`] is opened; made by [`WalDataManager::builder`].
-#[derive(Debug)]
-pub struct WalBuilder {
-    storage: Arc<dyn ObjectStorage>,
-    base_path: String,
-    commit_timeout: Duration,
-    queue_bytes_max: usize,
-    recent_bytes_max: usize,
-    history_transactions_max: usize,
-    writer_id: Option<[u8; 16]>,
-    coordinator: Option<Arc<dyn Coordinator>>,
-}
-
-impl WalBuilder {
-    /// Where in the storage the store is; the default is its root. Nothing outside is written, read or listed.
-    #[must_use]
-    pub fn base_path(mut self, base_path: impl Into<String>) -> Self {
-        self.base_path = base_path.into();
-        self
-    }
-
-    /// How long a commit waits for a storage that is unavailable or full; the default is 30 s.
-    #[must_use]
-    pub fn commit_timeout(mut self, timeout: Duration) -> Self {
-        self.commit_timeout = timeout;
-        self
-    }
-
-    /// How many bytes of transactions may wait before further commits wait for room; the default is 16 MiB.
-    #[must_use]
-    pub fn queue_bytes_max(mut self, bytes: usize) -> Self {
-        self.queue_bytes_max = bytes;
-        self
-    }
-
-    /// How many bytes of recent batches are kept in memory for followers; the default is 16 MiB. What is older is read
-    /// from the log.
-    #[must_use]
-    pub fn recent_bytes_max(mut self, bytes: usize) -> Self {
-        self.recent_bytes_max = bytes;
-        self
-    }
-
-    /// How many transactions are remembered to find conflicts; the default is 1,000,000. A transaction that read
-    /// before them must read again.
-    #[must_use]
-    pub fn history_transactions_max(mut self, transactions: usize) -> Self {
-        self.history_transactions_max = transactions;
-        self
-    }
-
-    /// The id that this writer marks its batches with. By default it is drawn from the operating system; only a test
-    /// that wants to be repeatable gives one, and never the same one to two openings.
-    #[must_use]
-    pub fn writer_id(mut self, id: [u8; 16]) -> Self {
-        self.writer_id = Some(id);
-        self
-    }
-
-    /// Whose hints to follow. It is kept as long as the data manager, and with it what it holds.
-    #[must_use]
-    pub fn coordinator(mut self, coordinator: Arc<dyn Coordinator>) -> Self {
-        self.coordinator = Some(coordinator);
-        self
-    }
-
-    /// Opens the store, or makes a new one, and reads its log.
-    ///
-    /// Must be called in a Tokio runtime; the committer runs in it.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] names a damaged or missing object, [`Error::FormatVersion`] a store of another version.
-    pub async fn open(self) -> Result<WalDataManager> {
-        let writer = match self.writer_id {
-            Some(id) => id,
-            None => draw_id()?,
-        };
-        let log = LogObjects { storage: self.storage, layout: Layout::new(&self.base_path)? };
-        let store = Store::new(self.history_transactions_max, self.recent_bytes_max);
-        let tip = recovery::recover(&log, &store, writer).await?;
-        let queue = Arc::new(Queue::new(self.queue_bytes_max));
-        let committer = Committer {
-            log: log.clone(),
-            store: Arc::clone(&store),
-            queue: Arc::clone(&queue),
-            tip,
-            id: BatchId { writer, number: 0 },
-            foreign_lsn: None,
-            put_took: Duration::ZERO,
-        };
-        let stopped = CancellationToken::new();
-        let stops = stopped.clone().drop_guard();
-        tokio::spawn(async move {
-            let _stops = stops;
-            committer.run().await;
-        });
-        let (commit_timeout, coordinator) = (self.commit_timeout, self.coordinator);
-        Ok(WalDataManager { handle: Arc::new(Handle { store, queue, log, commit_timeout, stopped, coordinator }) })
-    }
-}
-
-fn draw_id() -> Result<[u8; 16]> {
-    let mut id = [0; 16];
-    SysRng.try_fill_bytes(&mut id).map_err(|source| {
-        Error::storage("drawing the id of the writer")(runyard_objectstorage::Error::Unusable {
-            message: "the operating system gives no random bytes".to_owned(),
-            source: Some(source.into()),
-        })
-    })?;
-    Ok(id)
-}
-
 impl WalDataManager {
     /// Begins to open a store in a storage.
     pub fn builder(storage: Arc<dyn ObjectStorage>) -> WalBuilder {
-        WalBuilder {
-            storage,
-            base_path: String::new(),
-            commit_timeout: Duration::from_secs(30),
-            queue_bytes_max: 16 << 20,
-            recent_bytes_max: 16 << 20,
-            history_transactions_max: TRANSACTIONS_KEPT,
-            writer_id: None,
-            coordinator: None,
-        }
+        WalBuilder::new(storage)
     }
 
-    /// Makes everything visible that other processes have committed until now: one read, and one for each batch.
+    /// Makes everything visible that other processes have committed until now: one read, one for each batch, and at
+    /// most every ten seconds one more.
+    ///
+    /// Where the log between was cleaned meanwhile, the newest checkpoint becomes visible instead of it; followers that
+    /// were there get [`Error::PositionExpired`].
     pub async fn catch_up(&self) -> Result<()> {
         let answer = self.handle.queue.catch_up()?;
         answer.await.unwrap_or(Err(Error::Closed))
     }
 
+    /// What was visible at a position, held readable as long as the snapshot lives.
+    ///
+    /// What is no longer in memory is read back: the newest checkpoint at or before the position, and the log after it
+    /// up to there.
+    ///
+    /// # Errors
+    /// [`Error::PositionExpired`] if that was cleaned; [`Error::Refused`] if the position does not exist.
+    pub async fn snapshot_at(&self, position: Position) -> Result<Snapshot> {
+        if position > self.handle.store.position() {
+            self.catch_up().await?;
+        }
+        let handle = &self.handle;
+        match handle.store.snapshot_at(position) {
+            Err(Error::PositionExpired { .. }) => {}
+            result => return result,
+        }
+        let past = recovery::read_back(&handle.source, position, handle.genesis).await?;
+        handle.current.pins.add(&past.base);
+        if past.store.position() != position {
+            let reason = format!("there is no transaction at position {position}");
+            return Err(Error::Refused { reason });
+        }
+        Ok(past.store.lend(&handle.store))
+    }
+
     /// A hash over all entries of a snapshot, equal for equal content.
-    pub fn state_hash(&self, at: &Snapshot) -> Result<[u8; 32]> {
-        self.handle.store.state_hash(at.position())
+    pub async fn state_hash(&self, at: &Snapshot) -> Result<[u8; 32]> {
+        self.handle.store.state_hash(at).await
+    }
+
+    /// Commits a transaction that may name the store's own collections.
+    async fn commit_unchecked(&self, transaction: Transaction) -> Result<Position> {
+        let handle = &*self.handle;
+        if transaction.changes_nothing() {
+            if transaction.reads.position > handle.store.position() {
+                self.catch_up().await?;
+            }
+            return handle.store.check_alone(transaction.reads).await;
+        }
+        if handle.read_only {
+            return Err(opened_read_only());
+        }
+        let payload = encode_payload(&transaction);
+        limits::check_size(framed_bytes(payload.len()))?;
+        let Transaction { reads, actions } = transaction;
+        let logged = Logged::new(Position::ZERO, reads.groups.clone(), actions);
+        let deadline = Instant::now() + handle.commit_timeout;
+        let position = handle.commit((reads, logged, payload), deadline).await?;
+        if let Some(coordinator) = &handle.coordinator {
+            coordinator.announce(position.lsn);
+        }
+        Ok(position)
+    }
+
+    /// Makes a checkpoint of everything that is visible, if the newest one does not contain it already.
+    ///
+    /// Checkpoints are made by themselves when they are due; see [`WalBuilder::checkpoint_log_bytes`].
+    ///
+    /// # Errors
+    /// What the storage reports; what is in memory stays there, and it is tried again. [`Error::Refused`] if the store
+    /// was opened read-only.
+    ///
+    /// # Cancel safety
+    /// The checkpoint is made all the same.
+    pub async fn checkpoint(&self) -> Result<Checkpoint> {
+        if self.handle.read_only {
+            return Err(opened_read_only());
+        }
+        let (request, answer) = oneshot::channel();
+        self.handle.checkpoints.send(request).await.map_err(|_| Error::Closed)?;
+        answer.await.unwrap_or(Err(Error::Closed))
+    }
+
+    /// Keeps the newest checkpoint whole, as long as the pin lives: its data files, and the log after it.
+    pub fn pin_checkpoint(&self) -> CheckpointPin {
+        CheckpointPin::new(self.handle.store.base())
+    }
+
+    /// How the store is doing.
+    pub fn status(&self) -> Status {
+        let status = self.handle.current.board.watch().borrow().clone();
+        Status { queue_bytes: self.handle.queue.bytes(), ..status }
+    }
+
+    /// How the store is doing, and news of it; but for what waits to be committed, which only
+    /// [`status`](Self::status) says.
+    pub fn watch_status(&self) -> watch::Receiver<Status> {
+        self.handle.current.board.watch()
     }
 
     /// Takes no more commits, finishes those that were accepted, and ends the committer and all followers. Reads go on.
@@ -236,38 +252,26 @@ impl DataManager for WalDataManager {
     }
 
     async fn get(&self, at: &Snapshot, collection: &str, key: &[u8]) -> Result<Option<Bytes>> {
-        self.handle.store.get(at.position(), collection, key)
+        limits::check_visible(collection)?;
+        self.handle.store.get(at, collection, key).await
     }
 
     async fn scan(&self, at: &Snapshot, scan: &Scan) -> Result<Page> {
-        self.handle.store.scan(at.position(), scan)
+        limits::check_visible(&scan.collection)?;
+        self.handle.store.scan(at, scan).await
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Position> {
-        let handle = &*self.handle;
         limits::check(&transaction)?;
-        if transaction.changes_nothing() {
-            if transaction.reads.position > handle.store.position() {
-                self.catch_up().await?;
-            }
-            handle.store.check(&transaction.reads)?;
-            return Ok(handle.store.position());
-        }
-        let payload = encode_payload(&transaction);
-        limits::check_size(framed_bytes(payload.len()))?;
-        let Transaction { reads, actions } = transaction;
-        let logged = Logged::new(Position::ZERO, reads.groups.clone(), actions);
-        let deadline = Instant::now() + handle.commit_timeout;
-        let answer = handle.queue.push((reads, logged, payload), deadline).await?;
-        let position = answer.await.unwrap_or_else(|_| Err(committer_is_gone()))?;
-        if let Some(coordinator) = &handle.coordinator {
-            coordinator.announce(position.lsn);
-        }
-        Ok(position)
+        self.commit_unchecked(transaction).await
     }
 
     fn follow(&self, after: Position) -> BoxStream<'static, Result<Committed>> {
-        let log = FollowedLog { objects: self.handle.log.clone(), stopped: self.handle.stopped.clone() };
+        let log = FollowedLog {
+            floor: self.handle.source.floor.clone(),
+            store: Arc::clone(&self.handle.store),
+            stopped: self.handle.stopped.clone(),
+        };
         follow::follow(Arc::clone(&self.handle.store), after, log)
     }
 
@@ -283,6 +287,25 @@ impl DataManager for WalDataManager {
             () = self.handle.stopped.cancelled() => Err(Error::Closed),
         }
     }
+
+    fn system(&self, _: Internal) -> Option<&dyn System> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl System for WalDataManager {
+    async fn get_own(&self, at: &Snapshot, key: &[u8]) -> Result<Option<Bytes>> {
+        self.handle.store.get(at, system::SYSTEM, key).await
+    }
+
+    async fn commit_own(&self, transaction: Transaction) -> Result<Position> {
+        self.commit_unchecked(transaction).await
+    }
+}
+
+fn opened_read_only() -> Error {
+    Error::Refused { reason: "the store was opened read-only: open it without that to write".to_owned() }
 }
 
 /// The committer ended without an answer, because its runtime did: its last put may have been written.

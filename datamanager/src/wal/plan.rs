@@ -1,9 +1,21 @@
 //! Which of the waiting transactions go into the next batch?
 //!
 //! Pure: a transaction that conflicts with the visible state is refused; one that conflicts with another of the same
-//! batch waits for that one's outcome, since a batch that is never written must not fail anybody.
+//! batch waits for that one's outcome, since a batch that is never written must not fail anybody; one that read before
+//! the checkpoint is handed back, because checking it takes reading files.
 
-use crate::{Error, Position, ReadSet, Result, validate::WriteHistory, wal::queue::Pending};
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use crate::{
+    Error, Position, ReadSet,
+    broken::{self, Broken},
+    record::Logged,
+    store::Check,
+    system,
+    wal::queue::Pending,
+};
 
 /// What becomes of transactions that wait.
 #[derive(Debug, Default)]
@@ -12,31 +24,81 @@ pub(crate) struct Plan {
     pub(crate) accepted: Vec<Pending>,
     /// To be looked at again when the batch has its outcome.
     pub(crate) deferred: Vec<Pending>,
+    /// To be checked against the checkpoint by their callers, and queued again.
+    pub(crate) below_base: Vec<Pending>,
     /// To be answered with an error.
     pub(crate) refused: Vec<(Pending, Error)>,
 }
 
+/// What the transactions of a batch write.
+#[derive(Debug, Default)]
+struct Written {
+    /// By collection.
+    keys: BTreeMap<String, BTreeSet<Bytes>>,
+    groups: BTreeSet<String>,
+}
+
 /// Plans the batch with number `lsn`; `check` is against everything visible.
-pub(crate) fn plan(lsn: u64, candidates: Vec<Pending>, check: impl Fn(&ReadSet) -> Result<()>) -> Plan {
+pub(crate) fn plan(lsn: u64, candidates: Vec<Pending>, check: impl Fn(&Pending) -> Check) -> Plan {
     let mut plan = Plan::default();
-    let mut written = WriteHistory::new(usize::MAX);
+    let mut written = Written::default();
     let alone = candidates.len() == 1;
+    let mut closed = false;
     for mut pending in candidates {
-        if let Err(error) = check(&pending.reads) {
-            plan.refused.push((pending, error));
-            continue;
+        match check(&pending) {
+            Check::Refused(error) => {
+                plan.refused.push((pending, error));
+                continue;
+            }
+            Check::BelowBase => {
+                plan.below_base.push(pending);
+                continue;
+            }
+            Check::Valid
+                if closed || written.touches(&pending.reads) && !broken::is(Broken::ConflictsInBatchAccepted) =>
+            {
+                plan.deferred.push(pending);
+                continue;
+            }
+            Check::Valid => {}
         }
-        if written.check(&pending.reads).is_err() {
-            plan.deferred.push(pending);
-            continue;
+        let position = Position { lsn, index: plan.accepted.len() as u32 };
+        if broken::is(Broken::AppendsNotPlacedAgain) && pending.logged.committed.position != Position::ZERO {
+            pending.logged.committed.position = position;
+        } else {
+            pending.logged.place(position);
         }
-        pending.logged.place(Position { lsn, index: plan.accepted.len() as u32 });
         if !alone {
-            written.record(&pending.logged);
+            written.add(&pending.logged);
         }
+        // Whether what comes after may be committed is known once this is.
+        closed = system::changes_maintenance(&pending.logged);
         plan.accepted.push(pending);
     }
     plan
+}
+
+impl Written {
+    fn add(&mut self, logged: &Logged) {
+        for change in &logged.committed.changes {
+            // Most transactions write to the same few collections.
+            match self.keys.get_mut(&change.collection) {
+                Some(keys) => drop(keys.insert(change.key.clone())),
+                None => drop(self.keys.insert(change.collection.clone(), BTreeSet::from([change.key.clone()]))),
+            }
+        }
+        self.groups.extend(logged.groups.iter().cloned());
+    }
+
+    fn touches(&self, reads: &ReadSet) -> bool {
+        let keys_of = |collection: &str| self.keys.get(collection);
+        reads.keys.iter().any(|(collection, key)| keys_of(collection).is_some_and(|keys| keys.contains(key)))
+            || reads.groups.iter().any(|group| self.groups.contains(group))
+            || reads.ranges.iter().any(|(collection, range)| {
+                let keys = keys_of(collection).filter(|_| !range.is_empty());
+                keys.is_some_and(|keys| keys.range::<[u8], _>(range.as_slices()).next().is_some())
+            })
+    }
 }
 
 #[cfg(test)]
@@ -72,14 +134,22 @@ mod tests {
         pending(&queue, &["a"], &["b"]).await;
         pending(&queue, &["stale"], &["c"]).await;
         pending(&queue, &["b"], &["d"]).await;
-        let check = |reads: &ReadSet| {
+        pending(&queue, &["old"], &["e"]).await;
+        let check = |pending: &Pending| {
+            let reads = &pending.reads;
             let stale = reads.keys.iter().any(|(_, key)| &key[..] == b"stale");
-            if stale { Err(Error::Conflict { what: "the entry".into() }) } else { Ok(()) }
+            let old = reads.keys.iter().any(|(_, key)| &key[..] == b"old");
+            match (stale, old) {
+                (true, _) => Check::Refused(Error::Conflict { what: "the entry".into() }),
+                (_, true) => Check::BelowBase,
+                _ => Check::Valid,
+            }
         };
         let plan = plan(5, queue.take(1 << 20), check);
         // The second one waits for the first; what it would have written conflicts with nobody.
         assert_eq!(plan.accepted.iter().map(keys).collect::<Vec<_>>(), [vec![b"a"], vec![b"d"]]);
         assert_eq!(plan.deferred.iter().map(keys).collect::<Vec<_>>(), [vec![b"b"]]);
+        assert_eq!(plan.below_base.iter().map(keys).collect::<Vec<_>>(), [vec![b"e"]]);
         assert_eq!(plan.refused.len(), 1);
         let places = plan.accepted.iter().map(|pending| pending.logged.committed.position);
         assert!(places.eq([Position { lsn: 5, index: 0 }, Position { lsn: 5, index: 1 }]));

@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::{
     Error, Position, ReadSet, Result,
+    broken::{self, Broken},
     record::{Logged, framed_bytes},
 };
 
@@ -28,10 +29,22 @@ pub(crate) struct Pending {
     pub(crate) reply: Reply,
 }
 
+/// A transaction: what it read, what is logged of it, and how.
+pub(crate) type Submission = (ReadSet, Logged, Vec<u8>);
+
+/// What becomes of a transaction that was queued.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// Its outcome.
+    Finished(Result<Position>),
+    /// A checkpoint covers what it read since: it must be checked against that and queued again.
+    HandedBack(Submission),
+}
+
 /// Answers the caller of a commit, and gives the room of the transaction back.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    sender: Option<oneshot::Sender<Result<Position>>>,
+    sender: Option<oneshot::Sender<Answer>>,
     room: Option<OwnedSemaphorePermit>,
 }
 
@@ -54,10 +67,15 @@ struct Waiting {
 impl Reply {
     /// Answers; later answers are ignored.
     pub(crate) fn send(&mut self, result: Result<Position>) {
+        if broken::is(Broken::RoomKept)
+            && let Some(room) = self.room.take()
+        {
+            room.forget();
+        }
         self.room = None;
         if let Some(sender) = self.sender.take() {
             // A caller that went away does not want to know.
-            let _ = sender.send(result);
+            let _ = sender.send(Answer::Finished(result));
         }
     }
 
@@ -70,6 +88,13 @@ impl Reply {
 impl Pending {
     pub(crate) fn framed_bytes(&self) -> usize {
         framed_bytes(self.payload.len())
+    }
+
+    /// Gives the transaction back to its caller, if that still waits.
+    pub(crate) fn hand_back(self) {
+        if let Some(sender) = self.reply.sender {
+            let _ = sender.send(Answer::HandedBack((self.reads, self.logged, self.payload)));
+        }
     }
 }
 
@@ -88,9 +113,9 @@ impl Queue {
     /// Waits for room and queues a transaction; its answer comes from the receiver.
     pub(crate) async fn push(
         &self,
-        (reads, logged, payload): (ReadSet, Logged, Vec<u8>),
+        (reads, logged, payload): Submission,
         deadline: Instant,
-    ) -> Result<oneshot::Receiver<Result<Position>>> {
+    ) -> Result<oneshot::Receiver<Answer>> {
         // One that is larger than all the room there is takes all of it.
         let bytes = framed_bytes(payload.len()).min(self.room_bytes) as u32;
         let room = match Arc::clone(&self.room).try_acquire_many_owned(bytes) {
@@ -110,7 +135,9 @@ impl Queue {
             }
             waiting.transactions.push_back(Pending { reads, logged, payload, deadline, reply });
         }
-        self.changed.notify_one();
+        if !broken::is(Broken::WakeupLost) {
+            self.changed.notify_one();
+        }
         Ok(receiver)
     }
 
@@ -135,9 +162,20 @@ impl Queue {
         self.changed.notify_one();
     }
 
+    /// How many bytes of transactions wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.room_bytes - self.room.available_permits()
+    }
+
     /// Completes after something was queued, or the queue was closed.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
+    }
+
+    /// How much more may be queued.
+    #[cfg(test)]
+    pub(crate) fn room_left(&self) -> usize {
+        self.room.available_permits()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -154,6 +192,9 @@ impl Queue {
     pub(crate) fn abandon(&self) {
         self.close();
         let mut waiting = self.lock();
+        if broken::is(Broken::AbandonedUnanswered) {
+            std::mem::forget(std::mem::take(&mut waiting.transactions));
+        }
         waiting.transactions.clear();
         waiting.catch_ups.clear();
     }

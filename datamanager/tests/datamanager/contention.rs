@@ -67,7 +67,7 @@ async fn money_is_neither_made_nor_lost() {
     a.catch_up().await.unwrap();
     b.catch_up().await.unwrap();
     let again = open(&storage).await;
-    let hashes = [&a, &b, &again].map(|data| data.state_hash(&data.snapshot()).unwrap());
+    let hashes = join_all([&a, &b, &again].map(async |data| data.state_hash(&data.snapshot()).await.unwrap())).await;
     assert!(hashes[0] == hashes[1] && hashes[1] == hashes[2], "all see the same");
     // Whoever follows from the beginning ends with the same state.
     let end = a.snapshot().position();

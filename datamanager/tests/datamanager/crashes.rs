@@ -115,8 +115,8 @@ async fn random_faults_under_two_writers_lose_and_invent_nothing() {
         for other in &managers {
             other.catch_up().await.unwrap();
             assert_eq!(
-                other.state_hash(&other.snapshot()).unwrap(),
-                data.state_hash(&data.snapshot()).unwrap(),
+                other.state_hash(&other.snapshot()).await.unwrap(),
+                data.state_hash(&data.snapshot()).await.unwrap(),
                 "seed {seed}"
             );
         }

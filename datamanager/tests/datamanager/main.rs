@@ -1,10 +1,13 @@
 //! Data managers from outside: what they promise, what they survive, what they cost.
 #![expect(clippy::unwrap_used, reason = "a test that meets an error is to fail")]
 
+mod checkpoints;
 mod conformance;
 mod contention;
 mod costs;
 mod crashes;
+mod fuzzing;
+mod leading;
 mod outages;
 mod processes;
 mod properties;

@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures::{FutureExt, stream::BoxStream};
-use runyard_datamanager::{Error, Result};
+use runyard_datamanager::{Error, Result, VirtualUptime, WalDataManager};
 use runyard_objectstorage::{
     Body, CallKind, Error as StorageError, GetObject, GetRange, ListEntry, ListRequest, MemoryStorage, Moment,
     ObjectKey, ObjectMeta, ObjectStorage, PutOptions, Verdict,
@@ -27,10 +27,33 @@ async fn during_an_outage_commits_wait_and_reads_go_on() {
     let (one, two, ()) = tokio::join!(commit(&data, 1), commit(&data, 2), async {
         tokio::time::sleep(TIMEOUT / 2).await;
         assert_eq!(present(&data).await, [0], "readers go on, and see nothing that is not durable");
+        let status = data.status();
+        assert_eq!(status.stale_for(), Some(TIMEOUT / 2), "since the first attempt that failed");
+        assert!(status.queue_bytes > 0);
         storage.revive();
     });
+    assert_eq!((data.status().stale_since, data.status().queue_bytes), (None, 0));
     assert!(one.unwrap() < two.unwrap());
     assert_eq!(present(&data).await, [0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_only_reads_notice_is_told_too_and_whoever_waits_hears_of_its_end() {
+    let storage = memory();
+    let data = open(storage.clone()).await.unwrap();
+    commit(&data, 0).await.unwrap();
+    let status = data.status();
+    assert_eq!((status.position.lsn, status.manifest, status.log_batches), (1, 0, 1));
+    assert!(status.log_bytes > 0);
+    let mut news = data.watch_status();
+    storage.crash();
+    data.catch_up().await.expect_err("an outage");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    data.catch_up().await.expect_err("an outage");
+    news.wait_for(|status| status.stale_for() == Some(Duration::from_secs(3))).await.unwrap();
+    storage.revive();
+    data.catch_up().await.unwrap();
+    news.wait_for(|status| status.stale_since.is_none()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -52,6 +75,21 @@ async fn after_a_long_outage_the_outcome_is_unknown_and_the_slot_is_never_used_t
     for data in [data, open(storage).await.unwrap()] {
         assert_eq!(present(&data).await, [0, 1, 3]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_failed_before_its_put_is_not_put_later() {
+    let (storage, uptime) = (memory(), Arc::new(VirtualUptime::new()));
+    let builder = WalDataManager::builder(Arc::new(storage.clone())).base_path("base").uptime(uptime.clone());
+    let data = builder.commit_timeout(TIMEOUT).open().await.unwrap();
+    // After a long sleep nothing is put before the floor is read, and that fails.
+    uptime.jump(Duration::from_secs(60));
+    storage.crash();
+    let error = commit(&data, 0).await.expect_err("an outage");
+    assert!(matches!(&error, Error::Storage { doing, .. } if doing.contains("nothing of it was written")), "{error}");
+    storage.revive();
+    commit(&data, 1).await.unwrap();
+    assert_eq!(present(&data).await, [1]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,9 @@ use runyard_datamanager::{
     Action, Collection, DataManager, DataManagerExt, Direction, Error, KeyRange, Position, ReadSet, Scan, Transaction,
     WalDataManager,
 };
-use runyard_objectstorage::{MemoryStorage, ObjectStorage, PosixStorage};
+use runyard_objectstorage::{CallKind, MemoryStorage, Moment, ObjectStorage, PosixStorage, Verdict};
+
+use crate::support::{self, memory, present};
 
 const NUMBERS: Collection<u64> = Collection::new("numbers");
 
@@ -113,6 +115,19 @@ async fn of_the_claims_of_one_name_in_two_processes_exactly_one_wins() {
 }
 
 #[tokio::test]
+async fn a_store_that_another_process_makes_meanwhile_is_opened() {
+    let storage = memory();
+    let hold = storage.hold(CallKind::List, Moment::Before);
+    let late = tokio::spawn(support::open(storage.clone()));
+    hold.arrived(1).await;
+    let first = support::open(Arc::clone(storage.inner())).await.unwrap();
+    support::commit(&first, 0).await.unwrap();
+    drop(hold);
+    let late = late.await.unwrap().unwrap();
+    assert_eq!(present(&late).await, [0]);
+}
+
+#[tokio::test]
 async fn a_position_of_one_process_can_be_waited_for_and_read_at_in_another() {
     let storage: Arc<dyn ObjectStorage> = Arc::new(MemoryStorage::new());
     let (a, b) = (open(&storage).await, open(&storage).await);
@@ -135,4 +150,16 @@ async fn a_position_of_one_process_can_be_waited_for_and_read_at_in_another() {
     assert!(committed > position);
     a.wait_for(committed).await.unwrap();
     assert_eq!(a.read(&a.snapshot(), &NUMBERS, "n").await.unwrap(), Some(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_call_does_not_refuse_what_was_read_at_another_process() {
+    let storage = memory();
+    let data = support::open(storage.clone()).await.unwrap();
+    let other = support::open(Arc::clone(storage.inner())).await.unwrap();
+    let position = support::commit(&other, 0).await.unwrap();
+    storage.script(1, Verdict::FailBefore);
+    let reads = ReadSet { position, keys: vec![("c".into(), "last".into())], ..ReadSet::default() };
+    data.commit(Transaction { reads, ..support::transaction(1) }).await.unwrap();
+    assert_eq!(present(&data).await, [0, 1]);
 }

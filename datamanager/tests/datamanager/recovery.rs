@@ -49,12 +49,12 @@ async fn a_store_that_is_opened_again_is_the_same() {
     let at = data.snapshot();
     let again = open(&storage).await.unwrap();
     assert_eq!(again.snapshot().position(), at.position());
-    assert_eq!(again.state_hash(&again.snapshot()).unwrap(), data.state_hash(&at).unwrap());
+    assert_eq!(again.state_hash(&again.snapshot()).await.unwrap(), data.state_hash(&at).await.unwrap());
     let stale = ReadSet { groups: vec!["g".into()], position: Position { lsn: 39, index: 0 }, ..ReadSet::default() };
     let conflict = again.commit(Transaction { reads: stale, actions: vec![] }).await;
     assert!(matches!(conflict, Err(Error::Conflict { .. })), "recent writes are remembered: {conflict:?}");
     write(&again, 40).await;
-    assert_ne!(again.state_hash(&again.snapshot()).unwrap(), data.state_hash(&at).unwrap());
+    assert_ne!(again.state_hash(&again.snapshot()).await.unwrap(), data.state_hash(&at).await.unwrap());
 }
 
 #[tokio::test]

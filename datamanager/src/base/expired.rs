@@ -1,0 +1,42 @@
+//! Why is a data file not there: was its checkpoint cleaned away, or is the store damaged?
+
+use futures::TryStreamExt;
+use runyard_objectstorage::{ListEntry, ObjectStorageExt};
+
+use crate::{
+    Error, Result,
+    manifest::{Manifest, format},
+    table::{DataFiles, missing},
+};
+
+/// What a missing file of a manifest means to who reads it.
+///
+/// Cleaners delete a manifest before its files. So if the manifest is there, its files should be; if it is not, and
+/// there is a newer one, this was an old checkpoint that nobody knew to be in use.
+pub(super) async fn explain(files: &DataFiles, manifest: &Manifest, error: Error) -> Error {
+    let Some(file) = missing(&error) else { return error };
+    let corrupt = Error::Corrupt { object: file.to_string(), reason: "it is missing".to_owned() };
+    match oldest_from(files, manifest.number).await {
+        Ok(Some(oldest)) if oldest.number > manifest.number => {
+            Error::PositionExpired { position: manifest.position, oldest: oldest.position }
+        }
+        Ok(_) => corrupt,
+        Err(error) => error,
+    }
+}
+
+/// The first manifest that there is, from a number on.
+async fn oldest_from(files: &DataFiles, number: u64) -> Result<Option<Manifest>> {
+    let layout = files.layout();
+    let mut listing = files.storage().list(layout.manifests_after(number.saturating_sub(1)));
+    let doing = "listing the manifests";
+    while let Some(entry) = listing.try_next().await.map_err(Error::storage(doing))? {
+        let ListEntry::Object(meta) = entry else { continue };
+        let Some(number) = layout.manifest_number_of(&meta.key) else { continue };
+        let bytes = files.storage().get_bytes(&meta.key).await.map_err(Error::storage("reading a manifest"))?;
+        let (manifest, _) = format::decode(number, &bytes)
+            .map_err(|damage| Error::Corrupt { object: meta.key.to_string(), reason: damage.to_owned() })?;
+        return Ok(Some(manifest));
+    }
+    Ok(None)
+}

@@ -1,0 +1,204 @@
+//! Was everything right that callers were told?
+//!
+//! Pure: the log as it was stored, and the record of what was asked and answered.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use runyard_datamanager::{Action, Change, KeyRange, Position};
+
+use crate::{
+    batch::Logged,
+    client::{id_of, looked_at},
+    model::{Model, between, transactions, writes_in},
+    world::{Attempt, Followed, Outcome, Read, Record},
+};
+
+/// What a store holds in the end: its entries by collection.
+pub(crate) type Content = BTreeMap<String, Vec<(Bytes, Bytes)>>;
+
+/// Checks a history; the error says what was wrong.
+pub(crate) fn check(
+    log: &BTreeMap<u64, Bytes>,
+    record: &Record,
+    history_max: usize,
+    content: &Content,
+) -> Result<(), String> {
+    let logged = transactions(log)?;
+    let places = places(&logged, record)?;
+    for (id, attempt) in (0..).zip(&record.attempts) {
+        check_outcome(attempt, places.get(&id).copied(), &logged, record, history_max)
+            .map_err(|wrong| format!("t{id} of {}: {wrong}", attempt.life))?;
+    }
+    for followed in &record.followed {
+        check_followed(followed, &logged)?;
+    }
+    let end = replay(&logged, &places, record)?;
+    if end.content() != *content {
+        return Err(format!("a store opened in the end holds {content:?}, and the log says {:?}", end.content()));
+    }
+    Ok(())
+}
+
+/// Where each attempt is in the log: at most once, and whole.
+fn places(logged: &[Logged], record: &Record) -> Result<BTreeMap<u64, Position>, String> {
+    let mut places = BTreeMap::new();
+    for transaction in logged {
+        let position = transaction.position;
+        let id = id(transaction).ok_or_else(|| format!("nobody made the transaction at {position}"))?;
+        let attempt = record.attempts.get(id as usize).ok_or_else(|| format!("nobody made t{id} at {position}"))?;
+        if attempt.actions != transaction.actions || attempt.groups != transaction.groups {
+            return Err(format!("t{id} at {position} is {transaction:?}, and was {attempt:?}"));
+        }
+        if let Some(other) = places.insert(id, position) {
+            return Err(format!("t{id} is in the log twice: at {other} and at {position}"));
+        }
+    }
+    Ok(places)
+}
+
+fn id(transaction: &Logged) -> Option<u64> {
+    let value = |action: &Action| match action {
+        Action::Put { value, .. } | Action::Append { value, .. } => id_of(value),
+        Action::Delete { .. } => None,
+    };
+    let of_group = |group: &String| group.strip_prefix('t')?.parse().ok();
+    transaction.actions.iter().find_map(value).or_else(|| transaction.groups.iter().find_map(of_group))
+}
+
+fn check_outcome(
+    attempt: &Attempt,
+    place: Option<Position>,
+    logged: &[Logged],
+    record: &Record,
+    history_max: usize,
+) -> Result<(), String> {
+    let changes_nothing = attempt.actions.is_empty() && attempt.groups.is_empty();
+    match attempt.outcome {
+        Outcome::Committed(position) if changes_nothing => {
+            if position < attempt.read_at {
+                return Err(format!("it read at {} and was checked at {position}", attempt.read_at));
+            }
+            let beyond = Position { lsn: position.lsn, index: position.index + 1 };
+            check_unchanged(attempt, beyond, logged)
+        }
+        Outcome::Committed(position) if place != Some(position) => {
+            Err(format!("it was acknowledged at {position}, and is at {place:?}"))
+        }
+        Outcome::Committed(position) if position <= attempt.after => {
+            Err(format!("it is at {position}, before what was acknowledged before it began: {}", attempt.after))
+        }
+        Outcome::Committed(_) => Ok(()),
+        Outcome::Conflict(_) | Outcome::Expired(_) | Outcome::Failed if place.is_some() => {
+            Err(format!("it was answered with {:?}, and is at {place:?}", attempt.outcome))
+        }
+        Outcome::Conflict(tip) => {
+            let beyond = Position { lsn: tip + 1, index: 0 };
+            match check_unchanged(attempt, beyond, logged) {
+                // A closure that is tried again does not say why.
+                Ok(()) if !changes_nothing => {
+                    let since = between(logged, attempt.read_at, beyond);
+                    if since.len() >= history_max { Ok(()) } else { Err("it conflicts with nothing".to_owned()) }
+                }
+                _ => Ok(()),
+            }
+        }
+        Outcome::Expired(tip) => {
+            let since = between(logged, attempt.read_at, Position { lsn: tip + 1, index: 0 }).len();
+            if since >= history_max { Ok(()) } else { Err(format!("it expired after {since} transactions")) }
+        }
+        Outcome::Failed => Ok(()),
+        Outcome::Unknown(last) => check_possible(place, last),
+        Outcome::Nothing => match record.ends.get(&*attempt.life) {
+            Some(last) => check_possible(place, *last),
+            None => Err("it was never answered".to_owned()),
+        },
+    }
+}
+
+/// Where the outcome is not known, only the slot in doubt may have it.
+fn check_possible(place: Option<Position>, last: u64) -> Result<(), String> {
+    match place {
+        Some(position) if position.lsn > last.saturating_add(1) => {
+            Err(format!("its outcome was unknown after batch {last}, and it is at {position}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether nothing that the attempt read or locked was changed after its read and before `before`.
+fn check_unchanged(attempt: &Attempt, before: Position, logged: &[Logged]) -> Result<(), String> {
+    for other in between(logged, attempt.read_at, before) {
+        let position = other.position;
+        if let Some(group) = attempt.groups.iter().find(|group| other.groups.contains(group)) {
+            return Err(format!("group `{group}` was taken at {position}"));
+        }
+        let ranges = attempt.reads.iter().map(|read| match read {
+            Read::Key(collection, key, _) => (collection, KeyRange::prefix(key).before([key, &[0][..]].concat())),
+            Read::Range(scan, page) => (&scan.collection, looked_at(scan, page)),
+        });
+        let locks = attempt.locks.iter().map(|(collection, range)| (collection, range.clone()));
+        for (collection, range) in ranges.chain(locks) {
+            if writes_in(other, collection, &range) {
+                return Err(format!("{range:?} of `{collection}` was written at {position}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Followers see the log as it is, from where they began, without gaps or repetitions.
+fn check_followed(followed: &Followed, logged: &[Logged]) -> Result<(), String> {
+    let Followed { life, after, items } = followed;
+    let start = logged.partition_point(|transaction| transaction.position <= *after);
+    let mut expected = logged[start..].iter();
+    for item in items {
+        let right = expected.next();
+        let is_right = right.is_some_and(|right| same(right, item.position, &item.changes));
+        if !is_right {
+            let position = right.map(|right| right.position);
+            return Err(format!("{life}, which followed from {after}, got {item:?}, and {position:?} was next"));
+        }
+    }
+    Ok(())
+}
+
+fn same(right: &Logged, position: Position, changes: &[Change]) -> bool {
+    right.position == position && right.changes == changes
+}
+
+/// Replays the log, and asks at every position whether what was read there is what was there.
+fn replay(logged: &[Logged], places: &BTreeMap<u64, Position>, record: &Record) -> Result<Model, String> {
+    let mut observations: Vec<_> = record.observations.iter().collect();
+    observations.sort_by_key(|observation| observation.position);
+    let mut observations = observations.into_iter().peekable();
+    let by_place: BTreeMap<_, _> = places.iter().map(|(id, position)| (*position, *id)).collect();
+    let mut model = Model::default();
+    let mut position = Position::ZERO;
+    for next in logged.iter().map(Some).chain([None]) {
+        while let Some(observation) = observations.next_if(|observation| observation.position <= position) {
+            if observation.position != position {
+                return Err(format!("{} read at {}, which does not exist", observation.life, observation.position));
+            }
+            if let Some(wrong) = model.contradicts(&observation.read) {
+                return Err(format!("{} read at {position}: {wrong}", observation.life));
+            }
+        }
+        let Some(transaction) = next else { break };
+        let id = by_place[&transaction.position];
+        let attempt = &record.attempts[id as usize];
+        let place = transaction.position;
+        let serial =
+            |wrong| format!("t{id} of {}, which read at {}, is at {place}: {wrong}", attempt.life, attempt.read_at);
+        check_unchanged(attempt, place, logged).map_err(serial)?;
+        if let Some(wrong) = attempt.reads.iter().find_map(|read| model.contradicts(read)) {
+            return Err(serial(wrong));
+        }
+        model.apply(transaction);
+        position = place;
+    }
+    match observations.next() {
+        None => Ok(model),
+        Some(late) => Err(format!("{} read at {}, which does not exist", late.life, late.position)),
+    }
+}

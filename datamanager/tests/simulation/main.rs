@@ -1,0 +1,87 @@
+//! Several processes on one storage where everything goes wrong, from a seed.
+//!
+//! `RUNYARD_SIM_SEED=n` replays one seed and prints what happened; `RUNYARD_SIM_SEEDS=a..b` runs many, best in release
+//! mode. A binary of its own, so that it can be run so.
+#![expect(clippy::disallowed_methods, reason = "seeds are measured against the clock outside of their world")]
+
+mod batch;
+mod check;
+mod client;
+mod disk;
+mod machine;
+mod model;
+mod observer;
+mod process;
+mod profile;
+mod random;
+mod simulate;
+mod variants;
+mod world;
+
+use simulate::{simulate, simulate_all};
+
+/// What an ordinary run of the tests tries.
+const SEEDS: std::ops::Range<u64> = 0..200;
+
+/// What a simulation must meet often enough to say something about it.
+const MET: [&str; 17] = [
+    "commits",
+    "commits that were never tried",
+    "conflicts",
+    "effects after death",
+    "effects that came too late",
+    "ends in good order",
+    "ends without a word",
+    "expired reads",
+    "followers that went on",
+    "full disks",
+    "kills",
+    "kills while opening",
+    "late effects",
+    "outages",
+    "sleeps",
+    "unknown outcomes",
+    "damaged logs",
+];
+
+fn seeds() -> std::ops::Range<u64> {
+    let number = |text: &str| text.trim().parse().expect("a seed is a number");
+    if let Ok(seed) = std::env::var("RUNYARD_SIM_SEED") {
+        let seed = number(&seed);
+        return seed..seed + 1;
+    }
+    let Ok(range) = std::env::var("RUNYARD_SIM_SEEDS") else { return SEEDS };
+    let (start, end) = range.split_once("..").expect("RUNYARD_SIM_SEEDS is a range: 0..10000");
+    number(start)..number(end)
+}
+
+#[test]
+fn whatever_goes_wrong_the_store_keeps_its_promises() {
+    let seeds = seeds();
+    let began = std::time::Instant::now();
+    let counts = simulate_all(seeds.clone(), None).unwrap_or_else(|(seed, failure)| {
+        let replayed = simulate(seed, true);
+        panic!("{}\n\nRUNYARD_SIM_SEED={seed}: {failure}", replayed.trace.join("\n"));
+    });
+    let count = seeds.end - seeds.start;
+    println!("{count} seeds in {:.1?}, {:.2?} each", began.elapsed(), began.elapsed() / count as u32);
+    println!("{counts:#?}");
+    if count >= SEEDS.end {
+        for what in MET {
+            assert!(counts.get(what).is_some_and(|count| *count >= 10), "hardly any {what}: {counts:?}");
+        }
+    }
+}
+
+#[test]
+fn a_seed_happens_the_same_way_twice() {
+    for seed in 0..20 {
+        let (first, second) = (simulate(seed, true), simulate(seed, true));
+        let differs = first.trace.iter().zip(&second.trace).position(|(first, second)| first != second);
+        if let Some(line) = differs {
+            let before = first.trace[line.saturating_sub(5)..line].join("\n");
+            panic!("seed {seed}:\n{before}\nonce  {}\ntwice {}", first.trace[line], second.trace[line]);
+        }
+        assert_eq!(first.trace.len(), second.trace.len(), "seed {seed}");
+    }
+}

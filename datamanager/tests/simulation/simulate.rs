@@ -1,0 +1,236 @@
+//! What happens in the world of one seed?
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::StreamExt;
+use runyard_datamanager::{
+    Action, Committed, DataManager, Direction, Error, KeyRange, Position, Result, Scan, Transaction, WalDataManager,
+    broken::Broken,
+};
+use runyard_objectstorage::{ObjectStorageExt, PutMode};
+
+use crate::{
+    batch::forge_predecessor,
+    check::{Content, check},
+    process::{builder, live},
+    profile::Profile,
+    random::Random,
+    world::{Counts, Followed, World},
+};
+
+/// Longer than anything lasts.
+const STUCK: Duration = Duration::from_secs(24 * 3600);
+
+/// What became of a seed.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) failure: Option<String>,
+    pub(crate) trace: Vec<String>,
+    pub(crate) counts: Counts,
+}
+
+/// Runs one seed.
+pub(crate) fn simulate(seed: u64, is_traced: bool) -> Report {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    runtime.block_on(async {
+        let world = World::new(Profile::of(seed), is_traced).await;
+        world.trace(|| format!("{:?}", world.profile));
+        match tokio::time::timeout(STUCK, run(&world)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(wrong)) => world.fail(wrong),
+            Err(_) => world.fail("somebody waits for ever"),
+        }
+        Report { failure: world.failure(), trace: world.take_trace(), counts: world.counts() }
+    })
+}
+
+/// Everything from the first start to the last check.
+async fn run(world: &Arc<World>) -> Result<(), String> {
+    let mut processes: Vec<_> =
+        (0..world.profile.processes).map(|index| tokio::spawn(live(Arc::clone(world), index))).collect();
+    let mut alive = Vec::new();
+    for process in &mut processes {
+        alive.extend(process.await.map_err(|error| format!("a process ended with {error}"))?);
+    }
+    world.calm_down().await;
+    // What is queued in processes whose callers went away is still committed.
+    loop {
+        let tip = world.disk.tip();
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        if tip == world.disk.tip() {
+            break;
+        }
+    }
+    world.failure().map_or(Ok(()), Err)?;
+    for (life, data) in &alive {
+        commit_at_last(world, life, data).await?;
+    }
+    let fresh = open_fresh(world).await.map_err(|error| format!("it cannot be opened in the end: {error:?}"))?;
+    let hash = async |data: &WalDataManager| {
+        data.state_hash(&data.snapshot()).await.map_err(|error| format!("no hash: {error:?}"))
+    };
+    for (life, data) in &alive {
+        data.catch_up().await.map_err(|error| format!("{life} cannot catch up: {error:?}"))?;
+        if data.snapshot().position() != fresh.snapshot().position() {
+            return Err(format!("{life} has not come to the end of the log"));
+        }
+        if hash(data).await? != hash(&fresh).await? {
+            return Err(format!("{life} holds something else than a store that is opened now"));
+        }
+    }
+    follow_all(world, &fresh).await;
+    let (log, record) = (world.disk.log(), world.record());
+    let collections: BTreeSet<_> = ["a", "b", "events", "names"].into();
+    let mut content = Content::new();
+    for collection in collections {
+        let scan = Scan {
+            collection: collection.to_owned(),
+            range: KeyRange::all(),
+            direction: Direction::Ascending,
+            limit: usize::MAX,
+        };
+        let page = fresh.scan(&fresh.snapshot(), &scan).await.map_err(|error| format!("{error:?}"))?;
+        if !page.entries.is_empty() {
+            content.insert(collection.to_owned(), page.entries);
+        }
+    }
+    check(&log, &record, world.profile.history_transactions_max, &content)?;
+    if !world.disk.neighbours_are_untouched().await {
+        return Err("objects outside the base path were changed".to_owned());
+    }
+    damage(world, &log, alive.first().map(|(_, data)| data)).await
+}
+
+/// What can still succeed is not failed: a commit may give up while an outage is being got over, but not for ever.
+async fn commit_at_last(world: &World, life: &Arc<str>, data: &WalDataManager) -> Result<(), String> {
+    for _ in 0..20 {
+        let id = world.begin(life);
+        let value = format!("\"t{id}/end\"");
+        let actions = vec![Action::Append { collection: "events".into(), value: value.into() }];
+        world.describe(id, |attempt| attempt.actions = actions.clone());
+        let answer = data.commit(Transaction { actions, ..Transaction::default() }).await;
+        world.answer(id, &answer);
+        if answer.is_ok() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    Err(format!("{life} cannot commit any more"))
+}
+
+async fn open_fresh(world: &World) -> Result<WalDataManager> {
+    let storage: Arc<crate::disk::Disk> = Arc::clone(&world.disk);
+    builder(world, storage).writer_id([0xff; 16]).open().await
+}
+
+async fn follow_all(world: &World, fresh: &WalDataManager) {
+    let end = fresh.snapshot().position();
+    let mut stream = fresh.follow(Position::ZERO);
+    let mut items = Vec::new();
+    while items.last().map_or(Position::ZERO, |item: &Committed| item.position) < end {
+        match stream.next().await {
+            Some(Ok(item)) => items.push(item),
+            other => return world.fail(format!("the whole log cannot be followed: {other:?}")),
+        }
+    }
+    world.follow_ended(Followed { life: "fresh".into(), after: Position::ZERO, items });
+}
+
+/// Damages the log in one place: whoever reads it must say where, and must not build on it.
+async fn damage(
+    world: &World,
+    log: &BTreeMap<u64, bytes::Bytes>,
+    alive: Option<&WalDataManager>,
+) -> Result<(), String> {
+    let random = &mut Random::new(world.profile.seed, 1);
+    let Some(last) = log.keys().last().copied() else { return Ok(()) };
+    let objects = world.disk.objects();
+    let (victim, bytes) = match random.below(3) {
+        0 => {
+            // The next batch is well formed, but belongs to another log: nobody may apply it.
+            let lsn = last + 1;
+            let Some(data) = alive else { return Ok(()) };
+            let forged = forge_successor(&log[&last], lsn);
+            objects.put_bytes(&world.disk.log_key(lsn), forged, PutMode::Create).await.map_err(|e| e.to_string())?;
+            return match data.catch_up().await {
+                Err(Error::Corrupt { object, .. }) if object == world.disk.log_key(lsn).as_str() => Ok(()),
+                other => Err(format!("a batch of another log was appended, and catching up said {other:?}")),
+            };
+        }
+        1 => (random.between(1..last + 1), None),
+        _ => {
+            let lsn = random.between(1..last + 1);
+            let mut bytes = log[&lsn].to_vec();
+            match random.below(3) {
+                0 => {
+                    let at = random.below(bytes.len() as u64) as usize;
+                    bytes[at] ^= 1 << random.below(8);
+                }
+                1 => bytes.truncate(random.below(bytes.len() as u64) as usize),
+                _ => bytes = forge_predecessor(&bytes).to_vec(),
+            }
+            (lsn, Some(bytes))
+        }
+    };
+    let key = world.disk.log_key(victim);
+    match bytes {
+        Some(bytes) => objects.put_bytes(&key, bytes.into(), PutMode::Overwrite).await.map_err(|e| e.to_string())?,
+        // Without its last batch, a log is a log.
+        None if victim == last => return Ok(()),
+        None => runyard_objectstorage::ObjectStorage::delete(objects, &key).await.map_err(|e| e.to_string())?,
+    }
+    world.count("damaged logs");
+    world.trace(|| format!("{key} is damaged"));
+    match open_fresh(world).await {
+        Err(Error::Corrupt { object, .. }) if object == key.as_str() => Ok(()),
+        other => Err(format!("`{key}` was damaged, and opening said {other:?}")),
+    }
+}
+
+/// A batch with another number, well formed in itself, that does not follow on the one before.
+fn forge_successor(bytes: &[u8], lsn: u64) -> bytes::Bytes {
+    let mut forged = bytes.to_vec();
+    forged[8..16].copy_from_slice(&lsn.to_le_bytes());
+    forge_predecessor(&forged)
+}
+
+/// Runs seeds on all processors. Returns the first one that fails, or how often what happened.
+pub(crate) fn simulate_all(seeds: Range<u64>, broken: Option<Broken>) -> Result<Counts, (u64, String)> {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from) as u64;
+    let next = AtomicU64::new(seeds.start);
+    let failed = Mutex::new(BTreeMap::new());
+    let counts = Mutex::new(Counts::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let _guard = broken.map(Broken::on_this_thread);
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= seeds.end || !failed.lock().expect("not poisoned").is_empty() {
+                        return;
+                    }
+                    let report = simulate(seed, false);
+                    for (what, count) in report.counts {
+                        *counts.lock().expect("not poisoned").entry(what).or_default() += count;
+                    }
+                    if let Some(failure) = report.failure {
+                        failed.lock().expect("not poisoned").insert(seed, failure);
+                    }
+                }
+            });
+        }
+    });
+    match failed.into_inner().expect("not poisoned").pop_first() {
+        Some(failed) => Err(failed),
+        None => Ok(counts.into_inner().expect("not poisoned")),
+    }
+}

@@ -1,0 +1,330 @@
+//! What happened?
+//!
+//! The one place that all actors of a simulation share: the storage, the weather, and a record of everything that a
+//! caller asked for and was told. Whether it was right is judged afterwards, in `check`.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use runyard_datamanager::{Action, Committed, Error, KeyRange, Page, Position, Scan};
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{disk::Disk, profile::Profile};
+
+/// A simulated world.
+pub(crate) struct World {
+    pub(crate) profile: Profile,
+    pub(crate) disk: Arc<Disk>,
+    began: Instant,
+    is_traced: bool,
+    /// Cancelled when nothing goes wrong any more.
+    calm: CancellationToken,
+    landings: Mutex<Option<JoinSet<()>>>,
+    is_failed: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    counts: Counts,
+    trace: Vec<String>,
+    failure: Option<String>,
+    record: Record,
+    operations_left: u64,
+    full_until: Option<Instant>,
+    cut_off_until: Option<Instant>,
+    acknowledged: Position,
+}
+
+/// How often something happened that a simulation is made for.
+pub(crate) type Counts = BTreeMap<&'static str, u64>;
+
+/// What callers asked for and were told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Record {
+    /// By number, from 0.
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) observations: Vec<Observation>,
+    pub(crate) followed: Vec<Followed>,
+    /// By life whose callers went away with it: the batch before the last one that they may have got into.
+    pub(crate) ends: BTreeMap<String, u64>,
+}
+
+/// A transaction that somebody tried to commit.
+#[derive(Clone, Debug)]
+pub(crate) struct Attempt {
+    /// The life of the process that tried.
+    pub(crate) life: Arc<str>,
+    pub(crate) read_at: Position,
+    pub(crate) reads: Vec<Read>,
+    /// What it locked without a look at it: entries and ranges.
+    pub(crate) locks: Vec<(String, KeyRange)>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) actions: Vec<Action>,
+    /// Everything that was acknowledged to anybody before it was committed is before it.
+    pub(crate) after: Position,
+    pub(crate) outcome: Outcome,
+}
+
+/// What a caller of a commit was told.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    /// Nothing, yet or ever.
+    Nothing,
+    Committed(Position),
+    /// It conflicts; the number is that of the last batch which was stored then.
+    Conflict(u64),
+    /// It is too old to be checked.
+    Expired(u64),
+    /// It is not there, and never will be.
+    Failed,
+    /// It may be there, in a batch up to the one after this number.
+    Unknown(u64),
+}
+
+/// A question about entries and its answer.
+#[derive(Clone, Debug)]
+pub(crate) enum Read {
+    Key(String, Bytes, Option<Bytes>),
+    Range(Scan, Page),
+}
+
+/// What a snapshot answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Observation {
+    pub(crate) life: Arc<str>,
+    pub(crate) position: Position,
+    pub(crate) read: Read,
+}
+
+/// What a follower was given.
+#[derive(Clone, Debug)]
+pub(crate) struct Followed {
+    pub(crate) life: Arc<str>,
+    pub(crate) after: Position,
+    pub(crate) items: Vec<Committed>,
+}
+
+impl World {
+    pub(crate) async fn new(profile: Profile, is_traced: bool) -> Arc<Self> {
+        let operations_left = profile.operations;
+        Arc::new(Self {
+            disk: Arc::new(Disk::new(profile.base_path).await),
+            profile,
+            began: Instant::now(),
+            is_traced,
+            calm: CancellationToken::new(),
+            landings: Mutex::new(Some(JoinSet::new())),
+            is_failed: AtomicBool::new(false),
+            state: Mutex::new(State { operations_left, ..State::default() }),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("not poisoned")
+    }
+
+    /// Notes something for whoever reads why a seed failed.
+    pub(crate) fn trace(&self, what: impl FnOnce() -> String) {
+        if self.is_traced {
+            let line = format!("{:>12.3?} {}", self.began.elapsed(), what());
+            self.state().trace.push(line);
+        }
+    }
+
+    pub(crate) fn count(&self, what: &'static str) {
+        *self.state().counts.entry(what).or_default() += 1;
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.state().counts.clone()
+    }
+
+    pub(crate) fn take_trace(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().trace)
+    }
+
+    /// Something happened that never may. The first such thing is what a seed fails with.
+    pub(crate) fn fail(&self, what: impl Into<String>) {
+        let what = what.into();
+        self.trace(|| format!("WRONG: {what}"));
+        self.state().failure.get_or_insert(what);
+        self.is_failed.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.state().failure.clone().or_else(|| self.disk.wrong())
+    }
+
+    pub(crate) fn record(&self) -> Record {
+        self.state().record.clone()
+    }
+
+    /// Whether there is one more transaction to be tried.
+    pub(crate) fn take_operation(&self) -> bool {
+        let mut state = self.state();
+        let is_left = state.operations_left > 0 && !self.is_failed.load(Ordering::Relaxed);
+        state.operations_left = state.operations_left.saturating_sub(1);
+        is_left
+    }
+
+    pub(crate) fn has_operations(&self) -> bool {
+        self.state().operations_left > 0 && !self.is_failed.load(Ordering::Relaxed)
+    }
+
+    // Weather.
+
+    pub(crate) fn is_calm(&self) -> bool {
+        self.calm.is_cancelled()
+    }
+
+    /// Ends all faults, and waits until everything that was to land late has landed.
+    pub(crate) async fn calm_down(&self) {
+        self.trace(|| "nothing goes wrong any more".to_owned());
+        self.calm.cancel();
+        let landings = self.landings.lock().expect("not poisoned").take();
+        if let Some(landings) = landings {
+            landings.join_all().await;
+        }
+    }
+
+    pub(crate) async fn calm_or(&self, until: Instant) {
+        tokio::select! {
+            biased;
+            () = self.calm.cancelled() => {}
+            () = tokio::time::sleep_until(until) => {}
+        }
+    }
+
+    pub(crate) fn spawn_landing(&self, landing: impl Future<Output = ()> + Send + 'static) {
+        if let Some(landings) = &mut *self.landings.lock().expect("not poisoned") {
+            landings.spawn(landing);
+        }
+    }
+
+    pub(crate) fn fill_disk(&self, took: std::time::Duration) {
+        self.count("full disks");
+        self.trace(|| format!("the storage is full for {took:?}"));
+        self.state().full_until = Some(Instant::now() + took);
+    }
+
+    pub(crate) fn cut_off(&self, took: std::time::Duration) {
+        self.count("outages");
+        self.trace(|| format!("the storage cannot be reached for {took:?}"));
+        self.state().cut_off_until = Some(Instant::now() + took);
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        !self.is_calm() && self.state().full_until.is_some_and(|until| until > Instant::now())
+    }
+
+    pub(crate) fn is_cut_off(&self) -> bool {
+        !self.is_calm() && self.state().cut_off_until.is_some_and(|until| until > Instant::now())
+    }
+
+    // What callers do.
+
+    /// The last position that was acknowledged to anybody.
+    pub(crate) fn acknowledged(&self) -> Position {
+        self.state().acknowledged
+    }
+
+    /// The number of the next attempt; no other ever gets it.
+    pub(crate) fn begin(&self, life: &Arc<str>) -> u64 {
+        let mut state = self.state();
+        let after = state.acknowledged;
+        state.record.attempts.push(Attempt {
+            life: Arc::clone(life),
+            read_at: Position::ZERO,
+            reads: Vec::new(),
+            locks: Vec::new(),
+            groups: Vec::new(),
+            actions: Vec::new(),
+            after,
+            outcome: Outcome::Nothing,
+        });
+        state.record.attempts.len() as u64 - 1
+    }
+
+    pub(crate) fn describe(&self, id: u64, describe: impl FnOnce(&mut Attempt)) {
+        let mut state = self.state();
+        let attempt = &mut state.record.attempts[id as usize];
+        describe(attempt);
+        if self.is_traced {
+            let attempt = attempt.clone();
+            drop(state);
+            self.trace(|| {
+                let Attempt { life, read_at, reads, locks, groups, actions, .. } = attempt;
+                format!("{life} tries t{id}, read at {read_at}: {reads:?} {locks:?} {groups:?} {actions:?}")
+            });
+        }
+    }
+
+    /// The caller of a commit went away.
+    pub(crate) fn gave_up(&self, id: u64) {
+        self.trace(|| format!("the caller of t{id} goes away"));
+        self.state().record.attempts[id as usize].outcome = Outcome::Unknown(u64::MAX);
+    }
+
+    /// Notes what the caller of a commit was told.
+    pub(crate) fn answer(&self, id: u64, answer: &Result<Position, Error>) {
+        let tip = self.disk.tip();
+        let outcome = match answer {
+            Ok(position) => Outcome::Committed(*position),
+            Err(Error::Conflict { .. }) => Outcome::Conflict(tip),
+            Err(Error::PositionExpired { .. }) => Outcome::Expired(tip),
+            Err(Error::OutcomeUnknown { .. }) => Outcome::Unknown(tip),
+            Err(Error::Storage { .. } | Error::Closed) => Outcome::Failed,
+            Err(error) => {
+                self.fail(format!("t{id} was answered with `{error}`"));
+                Outcome::Nothing
+            }
+        };
+        self.count(match &outcome {
+            Outcome::Committed(_) => "commits",
+            Outcome::Conflict(_) => "conflicts",
+            Outcome::Expired(_) => "expired reads",
+            Outcome::Unknown(_) => "unknown outcomes",
+            Outcome::Failed | Outcome::Nothing => "commits that were never tried",
+        });
+        self.trace(|| format!("t{id} is answered: {answer:?}"));
+        let mut state = self.state();
+        state.record.attempts[id as usize].outcome = outcome;
+        if let Ok(position) = answer {
+            state.acknowledged = state.acknowledged.max(*position);
+        }
+    }
+
+    pub(crate) fn observe(&self, life: &Arc<str>, position: Position, read: Read) {
+        self.trace(|| format!("{life} sees at {position}: {read:?}"));
+        self.state().record.observations.push(Observation { life: Arc::clone(life), position, read });
+    }
+
+    pub(crate) fn follow_ended(&self, followed: Followed) {
+        self.trace(|| {
+            let last = followed.items.last().map_or(followed.after, |item| item.position);
+            format!(
+                "{} followed {} transactions from {} to {last}",
+                followed.life,
+                followed.items.len(),
+                followed.after
+            )
+        });
+        if !followed.items.is_empty() && followed.after > Position::ZERO {
+            self.count("followers that went on");
+        }
+        self.state().record.followed.push(followed);
+    }
+
+    /// The callers of a life are gone; what they asked for is in a batch up to the one after `last`, or never was.
+    pub(crate) fn callers_are_gone(&self, life: &str, last: u64) {
+        self.state().record.ends.insert(life.to_owned(), last);
+    }
+}
