@@ -202,6 +202,12 @@ impl CheckpointWorker {
                 let answer = self.queue.catch_up()?;
                 answer.await.unwrap_or(Err(Error::Closed))?;
             }
+            if self.current.store.tip().lsn < manifest.tip.lsn {
+                return Err(Error::Corrupt {
+                    object: self.source.log.layout.manifest(newest).to_string(),
+                    reason: format!("it covers the log up to {}, which ends before", manifest.tip.lsn),
+                });
+            }
             // If it is older than what catching up has brought, that is the newest.
             self.current.replace(Base::new(Arc::new(manifest), self.source.files.clone()));
         }

@@ -268,6 +268,22 @@ async fn a_stalled_checkpointer_publishes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_checkpoint_of_more_than_there_is_in_the_log_is_corrupt_and_is_not_waited_for() {
+    let storage = Arc::new(MemoryStorage::new());
+    let behind = builder(Arc::clone(&storage)).writer_id([1; 16]).open().await.expect("opened");
+    let other = builder(Arc::clone(&storage)).writer_id([2; 16]).open().await.expect("opened");
+    for n in 0..2 {
+        write(&other, vec![put(key(n), "v")]).await;
+    }
+    other.checkpoint().await.expect("made");
+    for batch in storage.list_objects("base/log/").await.expect("listed") {
+        storage.delete(&batch.key).await.expect("deleted");
+    }
+    let error = behind.checkpoint().await.expect_err("the log is gone");
+    assert!(matches!(&error, Error::Corrupt { object, .. } if object.contains("manifest/")), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_that_idled_for_an_hour_still_commits_also_over_a_checkpoint_and_another_start() {
     let storage = Arc::new(MemoryStorage::new());
     let data = builder(Arc::clone(&storage)).open().await.expect("opened");
