@@ -32,6 +32,8 @@ enum Put {
     NotImplemented,
     /// It has no condition.
     Overwrite,
+    /// It looks, and writes later: of creators that race, several can win.
+    LookAndWrite,
     /// The server is away.
     Unavailable,
 }
@@ -43,6 +45,7 @@ struct Script {
     always: Option<Put>,
     fails_head: bool,
     fails_parts: bool,
+    fails_complete: bool,
     /// A complete has its effect, and fails.
     loses_complete: bool,
     creates: usize,
@@ -135,7 +138,11 @@ impl ObjectStore for Scripted {
             Put::NotImplemented => {
                 Err(StoreError::NotImplemented { operation: "create".into(), implementer: self.to_string() })
             }
-            Put::Overwrite => {
+            Put::Overwrite | Put::LookAndWrite => {
+                if put == Put::LookAndWrite && self.memory.head(path).await.is_ok() {
+                    return Err(exists(path));
+                }
+                tokio::task::yield_now().await;
                 options.mode = object_store::PutMode::Overwrite;
                 self.memory.put_opts(path, payload, options).await
             }
@@ -219,6 +226,9 @@ impl MultipartUpload for ScriptedUpload {
     }
 
     async fn complete(&mut self) -> object_store::Result<PutResult> {
+        if self.store.script().fails_complete {
+            return Err(away());
+        }
         let completed = self.inner.complete().await?;
         if self.store.script().loses_complete {
             return Err(StoreError::NotFound { path: "x".into(), source: "NoSuchUpload".into() });
@@ -284,6 +294,7 @@ async fn the_probe_tells_what_becomes_of_a_create() {
         (None, ConditionalCreate::Honoured),
         (Some(Put::NotImplemented), ConditionalCreate::Refused),
         (Some(Put::Overwrite), ConditionalCreate::Ignored),
+        (Some(Put::LookAndWrite), ConditionalCreate::Ignored),
     ] {
         let store = Scripted::default();
         store.script().always = always;
@@ -301,6 +312,16 @@ async fn the_probe_tells_what_becomes_of_a_create() {
         assert!(matches!(error, Error::Unusable { .. }), "{error:?}");
         storage.put_bytes(&key("a"), "x".into(), PutMode::Overwrite).await.expect("an overwrite");
     }
+}
+
+#[tokio::test]
+async fn the_probe_finds_that_a_store_overwrites_what_is_old() {
+    let store = Scripted::default();
+    // The object that is asked for metadata, creators in conflict with the one that wins, and the one that comes late.
+    let puts = [Put::Pass, Put::Pass, Put::Conflict, Put::Conflict, Put::Conflict, Put::Overwrite];
+    store.script().puts.extend(puts);
+    let storage = store.probe().await.expect("a storage");
+    assert_eq!(storage.capabilities().conditional_create, ConditionalCreate::Ignored);
 }
 
 #[tokio::test]
@@ -341,6 +362,17 @@ async fn a_server_that_fails_in_the_middle_of_an_upload_aborts_it() {
     let error = storage.put(&key("a"), Body::stream(chunks(5)), PutOptions::default()).await.expect_err("a failure");
     assert!(error.is_retryable(), "{error:?}");
     assert_eq!(store.script().uploads_open, 0);
+}
+
+#[tokio::test]
+async fn an_upload_that_cannot_be_completed_is_aborted() {
+    let store = Scripted::default();
+    let storage = store.open().await;
+    store.script().fails_complete = true;
+    let error = storage.put(&key("a"), Body::stream(chunks(5)), PutOptions::default()).await.expect_err("a failure");
+    assert!(error.is_retryable(), "{error:?}");
+    assert_eq!(store.uploads(), (1, 0));
+    assert!(!storage.exists(&key("a")).await.expect("an answer"));
 }
 
 #[tokio::test]
