@@ -33,6 +33,10 @@
 //! | `ObjectStoreStorage` (feature `object-store`) | any store of the crate `object_store` | GCS, Azure, one of your own |
 //! | [`MemoryStorage`] | memory | tests |
 //!
+//! The feature `s3` compiles TLS into the `reqwest` that the whole program shares, without a provider of it: a program
+//! with `reqwest` clients of its own begins with
+//! `let _ = rustls::crypto::ring::default_provider().install_default();`. `S3Storage` says why; it needs no such line.
+//!
 //! | decorator | what it adds |
 //! |---|---|
 //! | [`PrefixStorage`] | the part of a storage below a prefix, as a storage of its own |

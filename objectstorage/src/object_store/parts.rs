@@ -121,7 +121,7 @@ impl Parts {
 
 #[cfg(test)]
 mod tests {
-    use futures::stream;
+    use futures::{FutureExt, StreamExt, stream};
 
     use super::*;
 
@@ -183,6 +183,12 @@ mod tests {
         for exact in [10, 12] {
             assert!(matches!(cut(&[4, 7], PutSize::Exact(exact), 1).await, Err(Error::SizeMismatch { .. })));
         }
+        // Told at once, and not at an end that may never come.
+        let body = stream::iter([Ok(Bytes::from_static(b"too long"))]).chain(stream::pending());
+        let key = ObjectKey::parse("k").unwrap();
+        let mut parts = Parts::new(&key, Body::stream(body), PutSize::Exact(7), 1).unwrap();
+        let told = parts.next().now_or_never();
+        assert!(matches!(told, Some(Err(Error::SizeMismatch { announced: 7, actual: 8, .. }))));
         let huge = cut(&[], PutSize::Exact(OBJECT_BYTES_MAX + 1), 1).await;
         assert!(matches!(huge, Err(Error::TooLarge { limit: OBJECT_BYTES_MAX, .. })));
     }

@@ -32,6 +32,8 @@ enum Put {
     NotImplemented,
     /// It has no condition.
     Overwrite,
+    /// It looks, and writes later: of creators that race, several can win.
+    LookAndWrite,
     /// The server is away.
     Unavailable,
 }
@@ -43,9 +45,11 @@ struct Script {
     always: Option<Put>,
     fails_head: bool,
     fails_parts: bool,
+    fails_complete: bool,
     /// A complete has its effect, and fails.
     loses_complete: bool,
     creates: usize,
+    uploads_begun: usize,
     uploads_open: usize,
     parts: Vec<usize>,
 }
@@ -74,20 +78,25 @@ impl Scripted {
         ObjectStoreStorage::open(Arc::new(self.clone()), settings).await
     }
 
-    /// How many uploads are open, and how many parts were sent.
-    fn uploads_and_parts(&self) -> (usize, usize) {
+    /// How many uploads were begun, and how many of them are open.
+    fn uploads(&self) -> (usize, usize) {
         let script = self.script();
-        (script.uploads_open, script.parts.len())
+        (script.uploads_begun, script.uploads_open)
     }
 
-    async fn until_no_upload_is_open(&self) {
-        loop {
-            let ended = self.upload_ended.notified();
-            if self.script().uploads_open == 0 {
-                return;
+    /// Returns once an upload was begun and none is open. The time has to be paused: then nobody waits for nothing.
+    async fn until_all_uploads_ended(&self) {
+        let ended = async {
+            loop {
+                let ended = self.upload_ended.notified();
+                let (begun, open) = self.uploads();
+                if begun > 0 && open == 0 {
+                    return;
+                }
+                ended.await;
             }
-            ended.await;
-        }
+        };
+        timeout(Duration::from_secs(600), ended).await.expect("the upload is aborted");
     }
 }
 
@@ -129,7 +138,11 @@ impl ObjectStore for Scripted {
             Put::NotImplemented => {
                 Err(StoreError::NotImplemented { operation: "create".into(), implementer: self.to_string() })
             }
-            Put::Overwrite => {
+            Put::Overwrite | Put::LookAndWrite => {
+                if put == Put::LookAndWrite && self.memory.head(path).await.is_ok() {
+                    return Err(exists(path));
+                }
+                tokio::task::yield_now().await;
                 options.mode = object_store::PutMode::Overwrite;
                 self.memory.put_opts(path, payload, options).await
             }
@@ -146,7 +159,9 @@ impl ObjectStore for Scripted {
             may_begin.notified().await;
         }
         let inner = self.memory.put_multipart_opts(path, options).await?;
-        self.script().uploads_open += 1;
+        let mut script = self.script();
+        (script.uploads_begun, script.uploads_open) = (script.uploads_begun + 1, script.uploads_open + 1);
+        drop(script);
         Ok(Box::new(ScriptedUpload { inner, store: self.clone() }))
     }
 
@@ -211,6 +226,9 @@ impl MultipartUpload for ScriptedUpload {
     }
 
     async fn complete(&mut self) -> object_store::Result<PutResult> {
+        if self.store.script().fails_complete {
+            return Err(away());
+        }
         let completed = self.inner.complete().await?;
         if self.store.script().loses_complete {
             return Err(StoreError::NotFound { path: "x".into(), source: "NoSuchUpload".into() });
@@ -276,6 +294,7 @@ async fn the_probe_tells_what_becomes_of_a_create() {
         (None, ConditionalCreate::Honoured),
         (Some(Put::NotImplemented), ConditionalCreate::Refused),
         (Some(Put::Overwrite), ConditionalCreate::Ignored),
+        (Some(Put::LookAndWrite), ConditionalCreate::Ignored),
     ] {
         let store = Scripted::default();
         store.script().always = always;
@@ -293,6 +312,16 @@ async fn the_probe_tells_what_becomes_of_a_create() {
         assert!(matches!(error, Error::Unusable { .. }), "{error:?}");
         storage.put_bytes(&key("a"), "x".into(), PutMode::Overwrite).await.expect("an overwrite");
     }
+}
+
+#[tokio::test]
+async fn the_probe_finds_that_a_store_overwrites_what_is_old() {
+    let store = Scripted::default();
+    // The object that is asked for metadata, creators in conflict with the one that wins, and the one that comes late.
+    let puts = [Put::Pass, Put::Pass, Put::Conflict, Put::Conflict, Put::Conflict, Put::Overwrite];
+    store.script().puts.extend(puts);
+    let storage = store.probe().await.expect("a storage");
+    assert_eq!(storage.capabilities().conditional_create, ConditionalCreate::Ignored);
 }
 
 #[tokio::test]
@@ -317,7 +346,7 @@ async fn a_body_that_fails_in_the_middle_of_an_upload_aborts_it() {
     let failing = Body::stream(chunks(5).chain(stream::iter([Err(BodyError::from("broken"))])));
     let error = storage.put(&key("a"), failing, PutOptions::default()).await.expect_err("a broken body");
     assert!(matches!(error, Error::Body { .. }), "{error:?}");
-    assert_eq!(store.uploads_and_parts(), (0, 2));
+    assert_eq!((store.uploads(), store.script().parts.len()), ((1, 0), 2));
     let short = PutOptions { size: PutSize::Exact(3 * PART as u64), ..PutOptions::default() };
     let error = storage.put(&key("a"), Body::stream(chunks(5)), short).await.expect_err("a short body");
     assert!(matches!(error, Error::SizeMismatch { .. }), "{error:?}");
@@ -336,15 +365,25 @@ async fn a_server_that_fails_in_the_middle_of_an_upload_aborts_it() {
 }
 
 #[tokio::test]
+async fn an_upload_that_cannot_be_completed_is_aborted() {
+    let store = Scripted::default();
+    let storage = store.open().await;
+    store.script().fails_complete = true;
+    let error = storage.put(&key("a"), Body::stream(chunks(5)), PutOptions::default()).await.expect_err("a failure");
+    assert!(error.is_retryable(), "{error:?}");
+    assert_eq!(store.uploads(), (1, 0));
+    assert!(!storage.exists(&key("a")).await.expect("an answer"));
+}
+
+#[tokio::test]
 async fn an_upload_of_unknown_size_is_bounded() {
     let store = Scripted::default();
     let settings = ObjectStoreSettings { unknown_size_max: 2 * PART as u64, ..ObjectStoreSettings::default() };
     let storage = ObjectStoreStorage::open(Arc::new(store.clone()), settings).await.expect("a storage");
     storage.put(&key("a"), Body::stream(chunks(4)), PutOptions::default()).await.expect("as much as there may be");
-    let endless = Body::stream(stream::repeat_with(|| Ok(Bytes::from_static(&[0; 65_536]))));
-    let error = storage.put(&key("b"), endless, PutOptions::default()).await.expect_err("too much");
+    let error = storage.put(&key("b"), Body::stream(chunks(5)), PutOptions::default()).await.expect_err("too much");
     assert!(matches!(error, Error::TooLarge { limit, .. } if limit == 2 * PART as u64), "{error:?}");
-    assert_eq!(store.script().uploads_open, 0);
+    assert_eq!(store.uploads(), (2, 0));
     assert_eq!(storage.list_objects("").await.expect("a listing").len(), 1);
 }
 
@@ -359,27 +398,26 @@ async fn drop_in_the_middle(storage: &ObjectStoreStorage) {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_upload_that_is_dropped_is_aborted() {
     let store = Scripted::default();
     let storage = store.open().await;
     drop_in_the_middle(&storage).await;
-    assert_eq!(store.uploads_and_parts(), (1, 2));
-    store.until_no_upload_is_open().await;
+    assert_eq!((store.uploads(), store.script().parts.len()), ((1, 1), 2));
+    store.until_all_uploads_ended().await;
     assert!(!storage.exists(&key("a")).await.expect("an answer"));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_upload_that_is_dropped_while_it_begins_is_aborted() {
     let may_begin = Arc::new(Notify::new());
     let store = Scripted { may_begin: Some(may_begin.clone()), ..Scripted::default() };
     let storage = store.open().await;
     drop_in_the_middle(&storage).await;
-    assert_eq!(store.script().uploads_open, 0);
-    let ended = store.upload_ended.notified();
+    assert_eq!(store.uploads(), (0, 0));
     may_begin.notify_one();
-    ended.await;
-    assert_eq!(store.uploads_and_parts(), (0, 0));
+    store.until_all_uploads_ended().await;
+    assert_eq!((store.uploads(), store.script().parts.len()), ((1, 0), 0));
 }
 
 #[tokio::test]

@@ -42,6 +42,23 @@ use url::endpoint_host;
 /// A request that fails because of the network or the server is repeated as the settings say, except a create whose
 /// reply did not come in time: that is [`Error::Unavailable`], because it may have had its effect.
 ///
+/// # TLS
+/// A storage brings the TLS of its connections along (`rustls` with `ring`, and the certificates that the machine
+/// trusts), and installs nothing for the process. But Cargo builds `reqwest` and `rustls` once for a whole program, so
+/// the feature `s3` reaches the program's own clients. Where nothing else turns on `reqwest`'s feature `rustls` or
+/// `native-tls`, they get TLS without a provider of it and panic when they are made, those for plain HTTP too; where
+/// something else turns on another provider, `rustls` configurations of the program's own panic, because they cannot
+/// tell which one is meant. Such a program says it, first in `main`, with
+/// `rustls = { version = "0.23", default-features = false, features = ["ring"] }` among its dependencies:
+///
+/// ```
+/// let _ = rustls::crypto::ring::default_provider().install_default();
+///
+/// let client = reqwest::Client::new();
+/// # drop(client);
+/// ```
+///
+/// # Example
 /// ```no_run
 /// use runyard_objectstorage::{PrefixStorage, S3Location, S3Storage};
 ///

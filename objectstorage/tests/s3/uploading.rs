@@ -85,23 +85,22 @@ async fn a_dropped_upload_leaves_nothing() {
     assert!(!storage.exists(&key()).await.unwrap());
 }
 
-/// Drives `work` until the server has open uploads, or none. It tells nobody, so it is asked, at most 300 times.
+/// More than it takes to begin an upload, or to abort one, on a server that is busy.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Drives `work` until the server has open uploads, or none. It tells nobody, so it is asked again and again.
 async fn until(bucket: &str, has_uploads: bool, work: &mut (impl Future + Unpin)) {
-    for _ in 0..300 {
-        tokio::select! {
-            _ = &mut *work => panic!("the put ended"),
-            uploads = open_uploads(bucket) => {
-                if uploads.contains("<Upload>") == has_uploads {
-                    return;
-                }
-            }
+    let asked = async {
+        while open_uploads(bucket).await.contains("<Upload>") != has_uploads {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        tokio::select! {
-            _ = &mut *work => panic!("the put ended"),
-            () = tokio::time::sleep(Duration::from_millis(50)) => {}
-        }
-    }
-    panic!("uploads on the server: {}", open_uploads(bucket).await);
+    };
+    let is_seen = tokio::select! {
+        _ = work => panic!("the put ended"),
+        asked = tokio::time::timeout(PATIENCE, asked) => asked.is_ok(),
+    };
+    let expected = if has_uploads { "a begun upload" } else { "no upload: what was dropped was not aborted" };
+    assert!(is_seen, "after {PATIENCE:?} the server should have {expected}");
 }
 
 /// The resident memory of this process and the most that it ever was, in bytes.
