@@ -25,7 +25,7 @@ use runyard_objectstorage::{
 };
 use rustix::{
     fd::OwnedFd,
-    fs::{CWD, Mode, OFlags, fsync, openat, renameat},
+    fs::{Advice, CWD, Mode, OFlags, fadvise, fsync, openat, renameat},
 };
 use tokio::task::spawn_blocking;
 
@@ -169,11 +169,21 @@ async fn large(path: &Path, size: u64, idle: u64) -> Outcome {
         gets.push(get(&storage, &key, size).await?);
         peaks.push(peak()?.saturating_sub(idle));
     }
+    let (mut cold_cats, mut cold_gets) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        forget(&path.join("large"))?;
+        cold_cats.push(cat(&path.join("large"))?);
+        forget(&path.join("large"))?;
+        cold_gets.push(get(&storage, &key, size).await?);
+    }
     let (cat, get) = (median(cats), median(gets));
     row("  floor: cat to /dev/null, warm", rate(size, cat), "");
     row("  the same loop in this process", rate(size, median(copies)), "");
     let speed = cat.as_secs_f64() / get.as_secs_f64();
     row("  get to /dev/null, warm", rate(size, get), &compared(speed, "of cat", |it| it >= 0.8, "at least 0.8"));
+    let (cat, get) = (median(cold_cats), median(cold_gets));
+    row("  cat to /dev/null, cold", rate(size, cat), "");
+    row("  get to /dev/null, cold", rate(size, get), &format!("{:.2} of cat", cat.as_secs_f64() / get.as_secs_f64()));
     let peak = peaks.into_iter().max().unwrap_or_default();
     row("  memory of a get", format!("{peak} KiB"), &memory(peak));
     Ok(())
@@ -197,6 +207,13 @@ fn cat(path: &Path) -> Outcome<Duration> {
     let status = Command::new("cat").arg(path).stdout(Stdio::null()).status()?;
     assert!(status.success());
     Ok(start.elapsed())
+}
+
+/// Makes the kernel forget what is in a file.
+fn forget(path: &Path) -> Outcome {
+    let file = File::open(path)?;
+    file.sync_all()?;
+    Ok(fadvise(&file, 0, None, Advice::DontNeed)?)
 }
 
 /// What `cat` does, without the start of a process.

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 
-use super::ahead::PIECES_MAX;
+/// So many buffers of an object are kept for its next pieces: a caller who looks at one piece at a time needs one.
+const FREE_MAX: usize = 4;
 
 /// The buffers of one object that are free.
 #[derive(Default)]
@@ -34,6 +35,15 @@ impl Pool {
         Bytes::from_owner(Piece { buffer, length, pool: self.clone() })
     }
 
+    /// Takes a buffer back.
+    pub(super) fn put_back(&self, buffer: Vec<u8>) {
+        let mut free = self.free();
+        // A caller may have held more of them than are needed again.
+        if free.len() < FREE_MAX {
+            free.push(buffer);
+        }
+    }
+
     fn free(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
         self.0.lock().expect("the lock is never poisoned: no panic while it is held")
     }
@@ -47,11 +57,7 @@ impl AsRef<[u8]> for Piece {
 
 impl Drop for Piece {
     fn drop(&mut self) {
-        let mut free = self.pool.free();
-        // A caller may have held more of them than are needed again.
-        if free.len() < PIECES_MAX {
-            free.push(std::mem::take(&mut self.buffer));
-        }
+        self.pool.put_back(std::mem::take(&mut self.buffer));
     }
 }
 
@@ -77,8 +83,8 @@ mod tests {
     #[test]
     fn no_more_buffers_are_kept_than_are_needed() {
         let pool = Arc::new(Pool::default());
-        let pieces: Vec<_> = (0..PIECES_MAX + 5).map(|_| pool.lend(pool.take(1), 1)).collect();
+        let pieces: Vec<_> = (0..FREE_MAX + 5).map(|_| pool.lend(pool.take(1), 1)).collect();
         drop(pieces);
-        assert_eq!(pool.free().len(), PIECES_MAX);
+        assert_eq!(pool.free().len(), FREE_MAX);
     }
 }
