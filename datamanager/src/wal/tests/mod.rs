@@ -30,7 +30,8 @@ fn objects() -> Arc<MemoryStorage> {
 fn builder(storage: impl ObjectStorage, uptime: &Arc<VirtualUptime>) -> WalBuilder {
     let uptime = Arc::clone(uptime);
     let builder = WalDataManager::builder(Arc::new(storage)).base_path("base").uptime(uptime);
-    builder.commit_timeout(Duration::from_secs(100_000))
+    // Checkpoints are made when a test says so.
+    builder.commit_timeout(Duration::from_secs(100_000)).checkpoint_age(Duration::MAX)
 }
 
 impl Process {
