@@ -76,18 +76,30 @@ impl Committer {
             }
             let candidates = self.queue.take(TRANSACTION_BYTES_MAX);
             if !candidates.is_empty() {
-                let shared = candidates.len() > 1;
+                let count = candidates.len();
                 if self.commit(candidates).await.is_break() {
                     return;
                 }
-                if shared {
-                    // The callers just answered may come back at once: their next transactions can share a put again.
-                    tokio::task::yield_now().await;
+                if count > 1 {
+                    self.let_callers_return(count).await;
                 }
             } else if self.queue.is_finished() {
                 return;
             } else {
                 self.queue.changed().await;
+            }
+        }
+    }
+
+    /// The callers just answered may come back at once, and their next transactions can share a put again: they are
+    /// waited for as long as each look finds more of them, and some are missing.
+    async fn let_callers_return(&self, count: usize) {
+        let mut waiting = 0;
+        loop {
+            tokio::task::yield_now().await;
+            let before = std::mem::replace(&mut waiting, self.queue.waiting());
+            if waiting == before || waiting >= count {
+                return;
             }
         }
     }

@@ -167,6 +167,11 @@ impl Queue {
         self.room_bytes - self.room.available_permits()
     }
 
+    /// How many transactions wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().transactions.len()
+    }
+
     /// Completes after something was queued, or the queue was closed.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
