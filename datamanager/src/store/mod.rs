@@ -208,6 +208,12 @@ impl Store {
         Ok(hash.finalize().into())
     }
 
+    /// How many tables a read looks into before the data files.
+    #[cfg(test)]
+    pub(crate) fn tables(&self) -> usize {
+        self.read().view.tables().len()
+    }
+
     fn explain(&self, error: Error, pin: &Pin) -> Error {
         explain(error, &pin.view.base, &self.base(), pin.position)
     }

@@ -261,6 +261,7 @@ impl WalBuilder {
                 triggers: self.triggers,
                 requests,
                 attempts: Attempts::default(),
+                unpublished: None,
             };
             let cleaner = Cleaner::new(source.log.clone(), source.floor.clone(), Arc::clone(&current.pins));
             let cleans = cleaner.run(current.published.subscribe(), Arc::clone(&current.board));

@@ -76,6 +76,9 @@ pub(crate) struct CheckpointWorker {
     pub(crate) triggers: Triggers,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) attempts: Attempts,
+    /// What the last attempt wanted to publish and could not. The next one takes it again: one that froze more each time
+    /// would leave a table for every failure, and each of them is looked into by every read.
+    pub(crate) unpublished: Option<Arc<Frozen>>,
 }
 
 /// Since when there is something to do, and how it went so far.
@@ -101,8 +104,8 @@ impl Changes for Frozen {
 impl CheckpointWorker {
     /// Makes checkpoints when they are due, until the data manager has no handle left.
     pub(crate) async fn run(mut self) {
-        let mut visible = self.current.store.visible();
-        visible.mark_changed();
+        let mut status = self.current.board.watch();
+        status.mark_changed();
         loop {
             let deadline = self.deadline();
             tokio::select! {
@@ -112,8 +115,8 @@ impl CheckpointWorker {
                     None => return,
                 },
                 () = sleep_until(deadline) => self.attempt(Vec::new()).await,
-                // The sender lives in the store, as long as this task.
-                _ = visible.changed() => self.note_uncovered(),
+                // The sender lives as long as this task. A batch is counted after it became visible, so that is late enough.
+                _ = status.changed() => self.note_uncovered(),
             }
         }
     }
@@ -161,22 +164,26 @@ impl CheckpointWorker {
     }
 
     async fn checkpoint(&mut self) -> Result<Checkpoint> {
+        let store = Arc::clone(&self.current.store);
+        let wanted = store.position();
+        let mut written_for = (0, 0);
         // Whoever finds a foreign checkpoint in its place is based on that one next time: each turn begins at a higher
         // number.
         loop {
             self.adopt_newest().await?;
-            let store = &self.current.store;
             let base = store.base();
-            if store.position() <= base.position() {
-                return Ok(Checkpoint { number: base.manifest().number, position: base.position(), bytes_written: 0 });
+            if base.position() >= wanted {
+                let number = base.manifest().number;
+                let bytes_written = if written_for.0 == number { written_for.1 } else { 0 };
+                return Ok(Checkpoint { number, position: base.position(), bytes_written });
             }
-            let frozen = store.rotate();
+            let frozen = self.freeze(&base);
             let below = Arc::clone(frozen.base.manifest());
             let (tip, position, history) = (frozen.tip, frozen.position, frozen.history.clone());
-            let covered = Covered { tip, position, history, changes: Arc::new(frozen) };
-            let Outcome::Written { base, bytes_written } = self.checkpointer.checkpoint(&below, covered).await? else {
-                continue;
-            };
+            let covered = Covered { tip, position, history, changes: frozen };
+            let written = self.checkpointer.checkpoint(&below, covered).await?;
+            self.unpublished = None;
+            let Outcome::Written { base, bytes_written } = written else { continue };
             let number = base.manifest().number;
             // One that took so long that others were made after it, and cleaned, may have created what was deleted.
             if newest::numbers(&self.source.log).await?.last() != Some(&number) {
@@ -185,9 +192,16 @@ impl CheckpointWorker {
             if self.current.replace(base) {
                 self.current.published.send_replace(number);
                 tracing::debug!(number, %position, bytes_written, "made a checkpoint");
+                written_for = (number, bytes_written);
             }
-            return Ok(Checkpoint { number, position, bytes_written });
         }
+    }
+
+    /// What a checkpoint over `base` is to be made of: what was frozen for it before, or else all that is visible.
+    fn freeze(&mut self, base: &Arc<Base>) -> Arc<Frozen> {
+        let before = self.unpublished.take().filter(|frozen| Arc::ptr_eq(&frozen.base, base));
+        let frozen = before.unwrap_or_else(|| Arc::new(self.current.store.rotate()));
+        Arc::clone(self.unpublished.insert(frozen))
     }
 
     /// Goes over to the newest checkpoint, if another process made it.
@@ -197,7 +211,14 @@ impl CheckpointWorker {
             if newest <= self.current.store.base().manifest().number {
                 return Ok(());
             }
-            let manifest = newest::read_chained(&self.source.log, newest, self.genesis).await?.manifest;
+            let manifest = match newest::read_chained(&self.source.log, newest, self.genesis).await {
+                Ok(verified) => verified.manifest,
+                // Whoever has published a newer one may have removed it meanwhile.
+                Err(error) => match newest::numbers(&self.source.log).await?.last() {
+                    Some(newer) if *newer > newest => continue,
+                    _ => return Err(error),
+                },
+            };
             if self.current.store.tip().lsn < manifest.tip.lsn {
                 let answer = self.queue.catch_up()?;
                 answer.await.unwrap_or(Err(Error::Closed))?;

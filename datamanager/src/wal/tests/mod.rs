@@ -11,6 +11,7 @@ use crate::{
     layout::Layout, manifest::FileId, table::DataFiles,
 };
 
+mod attempts;
 mod cleaning;
 mod handing_back;
 mod opening;
