@@ -85,6 +85,14 @@ pub enum Error {
         /// What is being done, in the words of whoever does it.
         reason: String,
     },
+    /// The coordinator cannot be used.
+    #[error("{message}")]
+    Coordinator {
+        /// What is wrong, and what to do.
+        message: String,
+        /// What it reported.
+        source: Option<std::sync::Arc<dyn std::error::Error + Send + Sync>>,
+    },
     /// The data manager was closed.
     #[error("the data manager is closed")]
     Closed,

@@ -1,6 +1,7 @@
-//! Does a data manager keep the promises of the trait?
+//! Does a data manager, or a coordinator, keep the promises of its trait?
 //!
-//! For whoever writes one: [`run`] tries every promise on fresh stores, and panics with what was broken.
+//! For whoever writes one: [`run`] tries every promise of a data manager on fresh stores, [`run_coordinator`] those of a
+//! coordinator, and both panic with what was broken.
 //!
 //! ```
 //! # #[cfg(feature = "conformance")]
@@ -15,13 +16,19 @@
 //! ```
 
 mod conflicts;
+mod coordinator;
 mod follow;
 mod reads;
 mod transactions;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use crate::{Action, DataManager, Direction, Error, KeyRange, Position, ReadSet, Result, Scan, Snapshot, Transaction};
+use crate::{
+    Action, DataManager, Direction, Error, KeyRange, Position, ReadSet, Result, Scan, Snapshot, Transaction,
+    coordinator::Coordinator,
+};
 
 /// Runs every case, each on a new and empty store that `fresh` makes.
 ///
@@ -46,6 +53,46 @@ pub async fn run<D: DataManager + Clone>(fresh: impl AsyncFn() -> D) {
     transactions::a_page_conflicts_only_with_the_part_that_it_saw(&fresh().await).await;
     transactions::indexes_follow_their_entries(&fresh().await).await;
     transactions::a_transaction_that_fails_or_writes_nothing_leaves_nothing(&fresh().await).await;
+}
+
+/// Runs every case for coordinators, each with three that share a new store, which `fresh` makes: those of three
+/// processes, or, for a coordinator of one process, the same one three times.
+///
+/// Every wait has a limit of 20 s. What a coordinator does while it is cut off is not tried here.
+///
+/// ```
+/// # #[cfg(feature = "conformance")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// use std::sync::Arc;
+///
+/// use runyard_datamanager::{
+///     conformance,
+///     coordinator::{Coordinator, EmbeddedCoordinator},
+/// };
+///
+/// conformance::run_coordinator(async || {
+///     let one: Arc<dyn Coordinator> = Arc::new(EmbeddedCoordinator::new());
+///     [one.clone(), one.clone(), one]
+/// })
+/// .await;
+/// # }
+/// # #[cfg(not(feature = "conformance"))]
+/// # fn main() {}
+/// ```
+///
+/// # Panics
+/// If a promise is broken, with what was expected.
+pub async fn run_coordinator(fresh: impl AsyncFn() -> [Arc<dyn Coordinator>; 3]) {
+    coordinator::the_status_says_that_hints_arrive(&fresh().await).await;
+    coordinator::one_at_a_time_leads_in_order(&fresh().await).await;
+    coordinator::never_do_two_lead_however_often_they_change(&fresh().await).await;
+    coordinator::a_campaign_that_is_dropped_blocks_nobody(&fresh().await).await;
+    coordinator::roles_do_not_hinder_each_other(&fresh().await).await;
+    coordinator::many_roles_are_led_at_once(&fresh().await).await;
+    coordinator::any_name_is_a_role(&fresh().await).await;
+    coordinator::announcements_reach_the_others_and_never_fall(&fresh().await).await;
+    coordinator::a_burst_of_announcements_blocks_nobody_and_its_last_one_arrives(&fresh().await).await;
 }
 
 fn put(collection: &str, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Action {

@@ -5,23 +5,47 @@ use std::path::Path;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use super::{Coordinator, LockError, LockFile};
+use super::{
+    Belief, Candidacy, Coordinator, CoordinatorStatus, LockError, LockFile, check_role,
+    turns::{Turn, Turns},
+};
 use crate::{Error, Result};
 
 /// The coordinator of a store that one process at a time has open: that process leads everything.
+///
+/// A campaign waits for nobody but others of this process, and a candidacy is never lost. Every receiver hears of every
+/// announcement that is news.
 ///
 /// It can hold a [`LockFile`], for as long as it lives. Like every hint it is a convenience: two processes on
 /// two machines see different locks, and the log keeps them apart.
 #[derive(Debug)]
 pub struct EmbeddedCoordinator {
     _lock: Option<LockFile>,
+    turns: Turns,
     announced: watch::Sender<u64>,
+    status: watch::Sender<CoordinatorStatus>,
+}
+
+/// What a candidacy holds: that it is its turn, and that nobody says anything else.
+struct Held {
+    _turn: Turn,
+    _belief: Belief,
 }
 
 impl EmbeddedCoordinator {
     /// A coordinator that holds no lock.
     pub fn new() -> Self {
-        Self { _lock: None, announced: watch::Sender::new(0) }
+        Self::with_lock(None)
+    }
+
+    fn with_lock(lock: Option<LockFile>) -> Self {
+        let status = CoordinatorStatus::Connected { to: "this process alone".to_owned() };
+        Self {
+            _lock: lock,
+            turns: Turns::default(),
+            announced: watch::Sender::new(0),
+            status: watch::Sender::new(status),
+        }
     }
 
     /// A coordinator that holds the lock file at `path`, which is made if need be; its directory must exist.
@@ -31,7 +55,7 @@ impl EmbeddedCoordinator {
     pub fn lock(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let lock = LockFile::acquire(path).map_err(|error| not_locked(&error, path))?;
-        Ok(Self { _lock: Some(lock), announced: watch::Sender::new(0) })
+        Ok(Self::with_lock(Some(lock)))
     }
 }
 
@@ -60,8 +84,11 @@ impl Default for EmbeddedCoordinator {
 
 #[async_trait]
 impl Coordinator for EmbeddedCoordinator {
-    async fn should_lead(&self, _role: &str) -> Result<()> {
-        Ok(())
+    async fn campaign(&self, role: &str) -> Result<Candidacy> {
+        check_role(role)?;
+        let turn = self.turns.take(role).await;
+        let (candidacy, belief) = Candidacy::new(role);
+        Ok(candidacy.with_guard(Held { _turn: turn, _belief: belief }))
     }
 
     fn announce(&self, lsn: u64) {
@@ -74,6 +101,10 @@ impl Coordinator for EmbeddedCoordinator {
 
     fn announced(&self) -> watch::Receiver<u64> {
         self.announced.subscribe()
+    }
+
+    fn status(&self) -> watch::Receiver<CoordinatorStatus> {
+        self.status.subscribe()
     }
 }
 

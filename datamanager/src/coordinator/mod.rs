@@ -1,31 +1,108 @@
 //! Who should try to lead, and when is there news?
 //!
-//! Hints only: correctness never rests on them. The log decides who wrote first and who leads, so a coordinator that
-//! is wrong, late or gone costs time and nothing else.
+//! Hints only: correctness never rests on them. The log decides who wrote first and who leads
+//! ([`Leadership`](crate::Leadership)), so a coordinator that is wrong, late or gone costs time and nothing else.
+//!
+//! | coordinator | for |
+//! |---|---|
+//! | [`EmbeddedCoordinator`] | a store that one process has open |
+//!
+//! # What a host must do
+//!
+//! *To lead a role*, it waits for [`campaign`](Coordinator::campaign), then takes the role over in the log with
+//! [`Leadership::acquire`](crate::Leadership::acquire), and works until [`Candidacy::lost`] completes or a commit says
+//! [`Error::TakenOver`](crate::Error::TakenOver). Then it drops the candidacy and campaigns again. Whatever it does
+//! while it leads, it commits through its `Leadership`: two processes may believe in themselves at once, and only the
+//! log tells them apart.
+//!
+//! *To hear of news*, it looks into the log after every change notification of
+//! [`announced`](Coordinator::announced), whatever number is there, and after it was opened. The number says how far
+//! the log has grown at least; that there was a notification says that it may have grown.
+//!
+//! *Each store has a coordinator of its own*, since roles and numbers are those of one log.
+//!
+//! ```
+//! use runyard_datamanager::{
+//!     Error, Leadership, MemoryDataManager,
+//!     coordinator::{Coordinator, EmbeddedCoordinator},
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Error> {
+//! # let data = MemoryDataManager::new();
+//! let coordinator = EmbeddedCoordinator::new();
+//! let candidacy = coordinator.campaign("cleaner").await?;
+//! let leadership = Leadership::acquire(&data, candidacy.role(), "host a").await?;
+//! tokio::select! {
+//!     reason = candidacy.lost() => println!("{reason}: somebody else may be the cleaner now"),
+//!     () = clean(&leadership) => {}
+//! }
+//! # Ok(())
+//! # }
+//! # async fn clean(_: &Leadership) {}
+//! ```
 
+mod candidacy;
 mod embedded;
 mod lock_file;
+mod status;
+mod turns;
 
 use std::fmt;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use crate::Result;
+use crate::{Error, Result};
 
+pub use candidacy::{Belief, Candidacy, LostReason};
 pub use embedded::EmbeddedCoordinator;
 pub use lock_file::{LockError, LockFile};
+pub use status::CoordinatorStatus;
 
-/// Gives hints to the processes that share a store.
+/// How many bytes the name of a role has at most.
+pub const ROLE_BYTES_MAX: usize = 1024;
+
+/// Gives hints to the processes that share a store; the [module](self) says what a host does with them.
+///
+/// `conformance::run_coordinator` (feature `conformance`) tries an implementation.
 #[async_trait]
 pub trait Coordinator: Send + Sync + fmt::Debug + 'static {
-    /// Waits until this process should try to lead `role`. Others may think the same of themselves: only a commit
-    /// decides.
-    async fn should_lead(&self, role: &str) -> Result<()>;
+    /// Waits until this process should try to lead `role`, of which there may be any number, with any names.
+    ///
+    /// Of those that campaign for a role, one at a time gets through, first come first served. Others may think the
+    /// same of themselves all the same, when the coordinator was cut off or lost its memory: only a commit decides.
+    /// While the coordinator cannot be reached, this waits.
+    ///
+    /// # Errors
+    /// [`Error::Coordinator`] if the name has more than [`ROLE_BYTES_MAX`] bytes, or the coordinator was closed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future withdraws.
+    async fn campaign(&self, role: &str) -> Result<Candidacy>;
 
     /// Says that the log has grown to this number, to whom it may concern.
+    ///
+    /// Returns at once, whatever the coordinator does: of numbers that come quickly, only the newest is passed on. It
+    /// may get lost.
     fn announce(&self, lsn: u64);
 
-    /// The largest number that was announced, by any process that the coordinator hears of.
+    /// The largest number that was announced, by any process that the coordinator hears of. It never falls.
+    ///
+    /// Any change notification means that the log is to be looked at, even if the number is the same: it may be that
+    /// announcements were missed. A process need not be notified of what it announced itself.
     fn announced(&self) -> watch::Receiver<u64>;
+
+    /// Whether hints arrive, for logs and operators.
+    fn status(&self) -> watch::Receiver<CoordinatorStatus>;
+}
+
+/// Every coordinator refuses the same names.
+fn check_role(role: &str) -> Result<()> {
+    if role.len() <= ROLE_BYTES_MAX {
+        return Ok(());
+    }
+    let length = role.len();
+    let message = format!("the name of a role has at most {ROLE_BYTES_MAX} bytes, and this one has {length}");
+    Err(Error::Coordinator { message, source: None })
 }

@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicU32, Ordering},
 };
 
-use runyard_datamanager::{MemoryDataManager, WalDataManager, conformance};
+use runyard_datamanager::{
+    MemoryDataManager, WalDataManager, conformance,
+    coordinator::{Coordinator, EmbeddedCoordinator},
+};
 use runyard_objectstorage::{MemoryStorage, ObjectStorage, PosixStorage};
 
 async fn open(storage: Arc<dyn ObjectStorage>, base_path: &str) -> WalDataManager {
@@ -45,6 +48,15 @@ async fn stores_under_different_base_paths_of_one_storage_do_not_meet() {
         // `log/1` is not `log/10`, nor `log/1/log`.
         let base_path = format!("log/{}", count.fetch_add(1, Ordering::Relaxed));
         open(Arc::clone(&storage), &base_path).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_coordinator_conforms() {
+    conformance::run_coordinator(async || {
+        let one: Arc<dyn Coordinator> = Arc::new(EmbeddedCoordinator::new());
+        [one.clone(), one.clone(), one]
     })
     .await;
 }
