@@ -12,6 +12,10 @@
 //!
 //! `examples/embed.rs` puts them together.
 //!
+//! With the feature `etcd`, several processes share a store, with hints from an etcd
+//! (`datamanager::coordinator::EtcdCoordinator`). Its build needs `protoc` and the well-known `.proto` files (Debian's
+//! `protobuf-compiler` and `libprotobuf-dev`); what it compiles links to no C library.
+//!
 //! With the feature `s3`, objects live in a bucket. A program that makes `reqwest` clients of its own then has to begin
 //! with `let _ = rustls::crypto::ring::default_provider().install_default();`, or they panic where nothing else chose a
 //! provider of TLS: Cargo builds `reqwest` once for all, and `objectstorage::S3Storage` says the rest.

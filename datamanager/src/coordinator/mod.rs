@@ -6,6 +6,7 @@
 //! | coordinator | for |
 //! |---|---|
 //! | [`EmbeddedCoordinator`] | a store that one process has open |
+//! | `EtcdCoordinator` (feature `etcd`) | a store that several processes share |
 //!
 //! # What a host must do
 //!
@@ -19,7 +20,8 @@
 //! [`announced`](Coordinator::announced), whatever number is there, and after it was opened. The number says how far
 //! the log has grown at least; that there was a notification says that it may have grown.
 //!
-//! *Each store has a coordinator of its own*, since roles and numbers are those of one log.
+//! *Each store has a coordinator of its own*, since roles and numbers are those of one log. Several stores on one etcd
+//! have a prefix each.
 //!
 //! ```
 //! use runyard_datamanager::{
@@ -44,6 +46,8 @@
 
 mod candidacy;
 mod embedded;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod lock_file;
 mod status;
 mod turns;
@@ -57,6 +61,8 @@ use crate::{Error, Result};
 
 pub use candidacy::{Belief, Candidacy, LostReason};
 pub use embedded::EmbeddedCoordinator;
+#[cfg(feature = "etcd")]
+pub use etcd::{EtcdCoordinator, EtcdSettings, EtcdTls, EtcdUser, InvalidEtcdUrl};
 pub use lock_file::{LockError, LockFile};
 pub use status::CoordinatorStatus;
 
