@@ -12,7 +12,7 @@
 //!
 //! *To lead a role*, it waits for [`campaign`](Coordinator::campaign), then takes the role over in the log with
 //! [`Leadership::acquire`](crate::Leadership::acquire), and works until [`Candidacy::lost`] completes or a commit says
-//! [`Error::TakenOver`](crate::Error::TakenOver). Then it drops the candidacy and campaigns again. Whatever it does
+//! [`Error::TakenOver`]. Then it drops the candidacy and campaigns again. Whatever it does
 //! while it leads, it commits through its `Leadership`: two processes may believe in themselves at once, and only the
 //! log tells them apart.
 //!
