@@ -11,7 +11,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{
+        Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -53,6 +56,8 @@ pub(crate) struct Store {
     visible: watch::Sender<Position>,
     /// How many transactions are remembered.
     history_max: u64,
+    /// The newest checkpoint of which files were found to be cleaned away.
+    gone: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -96,6 +101,7 @@ impl Store {
             pins: Mutex::default(),
             visible: watch::Sender::new(position),
             history_max,
+            gone: AtomicU64::default(),
         })
     }
 
@@ -117,6 +123,22 @@ impl Store {
     /// The newest checkpoint that is installed.
     pub(crate) fn base(&self) -> Arc<Base> {
         Arc::clone(&self.read().view.base)
+    }
+
+    /// Notes that the checkpoint which ends at a position was found to be cleaned away. Returns whether it is the one
+    /// that is read from.
+    pub(crate) fn note_gone(&self, covered: Position) -> bool {
+        let base = self.base();
+        let is_read_from = base.manifest().number > 0 && base.position() == covered;
+        if is_read_from {
+            self.gone.fetch_max(base.manifest().number, Ordering::Relaxed);
+        }
+        is_read_from
+    }
+
+    /// Whether the checkpoint that is read from was cleaned away, as far as was noted.
+    pub(crate) fn is_base_gone(&self) -> bool {
+        (1..=self.gone.load(Ordering::Relaxed)).contains(&self.base().manifest().number)
     }
 
     /// Pins the last visible position.

@@ -221,7 +221,7 @@ impl Committer {
 
     async fn try_catch_up(&mut self) -> Result<()> {
         loop {
-            if self.left_behind {
+            if self.left_behind || self.store.is_base_gone() {
                 self.reopen().await?;
             }
             let lsn = self.tip.lsn + 1;
@@ -298,7 +298,7 @@ impl Committer {
         tracing::info!(
             from = self.tip.lsn,
             to = recovered.tip.lsn,
-            "the log was cleaned meanwhile; opened the store anew"
+            "what was read from was cleaned meanwhile; opened the store anew"
         );
         let Recovered { store, base, tip, batches, maintenance } = recovered;
         self.store.reset(&store);

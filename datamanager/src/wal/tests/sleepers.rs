@@ -175,6 +175,25 @@ async fn a_snapshot_stays_what_it_was_when_its_store_is_opened_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_process_whose_checkpoint_others_cleaned_reads_from_the_newest_one() {
+    let objects = objects();
+    let busy = Process::open(&objects).await;
+    busy.checkpoints(1, 1).await;
+    let uptime = Arc::new(VirtualUptime::new());
+    let reader = builder(Arc::clone(&objects), &uptime).cache_bytes_max(0);
+    let reader = reader.read_only().open().await.expect("a whole store");
+    let writer = Process::open(&objects).await;
+    busy.checkpoints(5, 2).await;
+    for data in [&reader, &writer.data] {
+        let old = data.snapshot();
+        let expired = data.get(&old, "c", b"last").await;
+        assert!(matches!(expired, Err(Error::PositionExpired { .. })), "{expired:?}");
+        // Read again with a new snapshot, as the error says.
+        assert_eq!(content(data).await, ((1..=6).collect(), Some(6)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_the_store_cannot_be_opened_anew_commits_wait_and_readers_go_on() {
     let (_, _, sleeper) = slept_through_a_cleaning().await;
     // The floor can be read, and then the storage is gone.
