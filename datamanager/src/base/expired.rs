@@ -33,7 +33,12 @@ async fn oldest_from(files: &DataFiles, number: u64) -> Result<Option<Manifest>>
     while let Some(entry) = listing.try_next().await.map_err(Error::storage(doing))? {
         let ListEntry::Object(meta) = entry else { continue };
         let Some(number) = layout.manifest_number_of(&meta.key) else { continue };
-        let bytes = files.storage().get_bytes(&meta.key).await.map_err(Error::storage("reading a manifest"))?;
+        let bytes = match files.storage().get_bytes(&meta.key).await {
+            Ok(bytes) => bytes,
+            // Cleaned since it was listed: then there are newer ones.
+            Err(error) if error.is_not_found() => continue,
+            Err(error) => return Err(Error::storage("reading a manifest")(error)),
+        };
         let (manifest, _) = format::decode(number, &bytes)
             .map_err(|damage| Error::Corrupt { object: meta.key.to_string(), reason: damage.to_owned() })?;
         return Ok(Some(manifest));

@@ -194,6 +194,30 @@ async fn a_process_whose_checkpoint_others_cleaned_reads_from_the_newest_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_checkpoint_that_is_cleaned_while_somebody_asks_why_a_file_is_missing_is_no_damage() {
+    let objects = objects();
+    let busy = Process::open(&objects).await;
+    busy.checkpoints(1, 1).await;
+    let reader = Process::open(&objects).await;
+    busy.checkpoints(3, 2).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(names_in(&objects, "manifest/").await, [2, 3, 4], "what the reader reads from was cleaned");
+    let at = reader.data.snapshot();
+    let file = reader.storage.hold(CallKind::Get, Moment::Before);
+    let (read, ()) = tokio::join!(reader.data.get(&at, "c", b"last"), async {
+        file.arrived(1).await;
+        let manifest = reader.storage.hold(CallKind::Get, Moment::Before);
+        drop(file);
+        manifest.arrived(1).await;
+        busy.checkpoints(1, 5).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(names_in(&objects, "manifest/").await, [3, 4, 5], "what was listed was cleaned as well");
+        drop(manifest);
+    });
+    assert!(matches!(read, Err(Error::PositionExpired { .. })), "{read:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_the_store_cannot_be_opened_anew_commits_wait_and_readers_go_on() {
     let (_, _, sleeper) = slept_through_a_cleaning().await;
     // The floor can be read, and then the storage is gone.
