@@ -190,14 +190,24 @@ impl CheckpointWorker {
         }
     }
 
+    /// The number of the newest checkpoint that there is; 0 if there is none.
+    async fn newest(&self) -> Result<u64> {
+        Ok(newest::numbers(&self.source.log).await?.last().copied().unwrap_or(0))
+    }
+
     /// Goes over to the newest checkpoint, if another process made it.
     async fn adopt_newest(&self) -> Result<()> {
         loop {
-            let newest = newest::numbers(&self.source.log).await?.last().copied().unwrap_or(0);
+            let newest = self.newest().await?;
             if newest <= self.current.store.base().manifest().number {
                 return Ok(());
             }
-            let manifest = newest::read_chained(&self.source.log, newest, self.genesis).await?.manifest;
+            let manifest = match newest::read_chained(&self.source.log, newest, self.genesis).await {
+                Ok(verified) => verified.manifest,
+                // What is missing was cleaned since it was listed, if there is a newer one.
+                Err(Error::Corrupt { .. }) if self.newest().await? > newest => continue,
+                Err(error) => return Err(error),
+            };
             if self.current.store.tip().lsn < manifest.tip.lsn {
                 let answer = self.queue.catch_up()?;
                 answer.await.unwrap_or(Err(Error::Closed))?;

@@ -218,6 +218,24 @@ async fn a_checkpoint_that_is_cleaned_while_somebody_asks_why_a_file_is_missing_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_checkpoint_that_is_cleaned_before_it_is_adopted_is_no_damage() {
+    let objects = objects();
+    let busy = Process::open(&objects).await;
+    let slow = Process::open(&objects).await;
+    busy.checkpoints(2, 1).await;
+    slow.data.catch_up().await.expect("the log is whole");
+    let hold = slow.storage.hold(CallKind::Get, Moment::Before);
+    let (made, ()) = tokio::join!(slow.data.checkpoint(), async {
+        hold.arrived(1).await;
+        busy.checkpoints(4, 3).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(names_in(&objects, "manifest/").await, [4, 5, 6], "what was listed was cleaned");
+        drop(hold);
+    });
+    assert_eq!(made.expect("there is a newer one").number, 6);
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_the_store_cannot_be_opened_anew_commits_wait_and_readers_go_on() {
     let (_, _, sleeper) = slept_through_a_cleaning().await;
     // The floor can be read, and then the storage is gone.
