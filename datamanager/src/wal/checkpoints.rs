@@ -14,6 +14,7 @@ use tokio::{
 use crate::{
     Error, KeyRange, Position, Result,
     base::Base,
+    broken::{self, Broken},
     checkpoint::{
         Checkpointer, Covered, Outcome,
         when::{Triggers, Uncovered, due},
@@ -179,7 +180,7 @@ impl CheckpointWorker {
             };
             let number = base.manifest().number;
             // One that took so long that others were made after it, and cleaned, may have created what was deleted.
-            if newest::numbers(&self.source.log).await?.last() != Some(&number) {
+            if self.newest().await? != number {
                 continue;
             }
             if self.current.replace(base) {
@@ -208,11 +209,12 @@ impl CheckpointWorker {
                 Err(Error::Corrupt { .. }) if self.newest().await? > newest => continue,
                 Err(error) => return Err(error),
             };
-            if self.current.store.tip().lsn < manifest.tip.lsn {
+            let is_ahead = || self.current.store.tip().lsn < manifest.tip.lsn && !broken::is(Broken::AdoptedAhead);
+            if is_ahead() {
                 let answer = self.queue.catch_up()?;
                 answer.await.unwrap_or(Err(Error::Closed))?;
             }
-            if self.current.store.tip().lsn < manifest.tip.lsn {
+            if is_ahead() {
                 return Err(Error::Corrupt {
                     object: self.source.log.layout.manifest(newest).to_string(),
                     reason: format!("it covers the log up to {}, which ends before", manifest.tip.lsn),

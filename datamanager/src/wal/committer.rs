@@ -9,7 +9,7 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    Error, Result,
+    Error, Position, Result,
     broken::{self, Broken},
     limits::TRANSACTION_BYTES_MAX,
     manifest::Tip,
@@ -140,6 +140,10 @@ impl Committer {
             self.put_took = began.elapsed().min(ROOM_MAX);
             let error = match outcome {
                 Outcome::Written => {
+                    if broken::is(Broken::PositionBeforeData) {
+                        self.store.show_early(Position { lsn, index: plan.accepted.len() as u32 - 1 });
+                        tokio::time::sleep(ROOM_MAX).await;
+                    }
                     self.tip = Tip { lsn, hash };
                     self.publish(plan.accepted, bytes.len());
                     return ControlFlow::Continue(());
@@ -186,6 +190,7 @@ impl Committer {
 
     fn check(&self, pending: &Pending) -> Check {
         match &self.maintenance {
+            Some(_) if broken::is(Broken::MaintenanceIgnored) => self.store.check(&pending.reads),
             Some(reason) if !system::changes_maintenance(&pending.logged) => {
                 Check::Refused(Error::Maintenance { reason: reason.clone() })
             }
