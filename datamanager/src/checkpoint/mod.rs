@@ -14,6 +14,7 @@ use bytes::Bytes;
 use crate::{
     KeyRange, Position, Result,
     base::Base,
+    broken::{self, Broken},
     checkpoint::{
         plan::Settings,
         publish::{Published, publish},
@@ -95,12 +96,12 @@ impl Checkpointer {
             tip: covered.tip,
             position: covered.position,
             maintenance: maintenance(&*covered.changes, below),
-            history: covered.history,
+            history: if broken::is(Broken::HistoryUnstored) { History::default() } else { covered.history },
             collections: written?,
         };
         match publish(&**self.files.storage(), self.files.layout(), &manifest).await? {
-            Published::Foreign => Ok(Outcome::Foreign),
-            Published::Ours => Ok(Outcome::Written {
+            Published::Foreign if !broken::is(Broken::InstalledBeforePublished) => Ok(Outcome::Foreign),
+            _ => Ok(Outcome::Written {
                 base: Base::new(Arc::new(manifest), self.files.clone()),
                 bytes_written: writer.bytes_written,
             }),

@@ -9,7 +9,7 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    Error, Result,
+    Error, Position, Result,
     broken::{self, Broken},
     limits::TRANSACTION_BYTES_MAX,
     manifest::Tip,
@@ -140,6 +140,10 @@ impl Committer {
             self.put_took = began.elapsed().min(ROOM_MAX);
             let error = match outcome {
                 Outcome::Written => {
+                    if broken::is(Broken::PositionBeforeData) {
+                        self.store.show_early(Position { lsn, index: plan.accepted.len() as u32 - 1 });
+                        tokio::time::sleep(ROOM_MAX).await;
+                    }
                     self.tip = Tip { lsn, hash };
                     self.publish(plan.accepted, bytes.len());
                     return ControlFlow::Continue(());
@@ -186,6 +190,7 @@ impl Committer {
 
     fn check(&self, pending: &Pending) -> Check {
         match &self.maintenance {
+            Some(_) if broken::is(Broken::MaintenanceIgnored) => self.store.check(&pending.reads),
             Some(reason) if !system::changes_maintenance(&pending.logged) => {
                 Check::Refused(Error::Maintenance { reason: reason.clone() })
             }
@@ -221,7 +226,7 @@ impl Committer {
 
     async fn try_catch_up(&mut self) -> Result<()> {
         loop {
-            if self.left_behind {
+            if self.left_behind || self.store.is_base_gone() {
                 self.reopen().await?;
             }
             let lsn = self.tip.lsn + 1;
@@ -298,7 +303,7 @@ impl Committer {
         tracing::info!(
             from = self.tip.lsn,
             to = recovered.tip.lsn,
-            "the log was cleaned meanwhile; opened the store anew"
+            "what was read from was cleaned meanwhile; opened the store anew"
         );
         let Recovered { store, base, tip, batches, maintenance } = recovered;
         self.store.reset(&store);

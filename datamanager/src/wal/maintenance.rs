@@ -7,7 +7,10 @@
 use bytes::Bytes;
 
 use super::WalDataManager;
-use crate::{Action, DataManager, Error, Position, ReadSet, Result, Transaction, system};
+use crate::{
+    Action, DataManager, Error, Position, ReadSet, Result, Transaction,
+    system::{self, System},
+};
 
 impl WalDataManager {
     /// Begins maintenance: every other transaction is refused in every process, with this reason, until
@@ -29,7 +32,7 @@ impl WalDataManager {
         loop {
             self.catch_up().await?;
             let at = self.snapshot();
-            let current = self.handle.store.get(&at, system::SYSTEM, system::MAINTENANCE).await?;
+            let current = self.get_own(&at, system::MAINTENANCE).await?;
             let action = match (&current, reason) {
                 (Some(current), Some(_)) => {
                     return Err(Error::Maintenance { reason: String::from_utf8_lossy(current).into_owned() });

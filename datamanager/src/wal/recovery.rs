@@ -114,6 +114,7 @@ async fn is_still_whole(source: &Source, number: u64, recovered: Option<&Recover
     let floor = source.floor.list().await?;
     let newest = newest::numbers(&source.log).await?.last().copied().unwrap_or_default();
     Ok(match recovered {
+        _ if broken::is(Broken::StaleManifestBelieved) => true,
         Some(recovered) => {
             floor.lsn <= recovered.base.manifest().tip.lsn + 1 && newest < number + MANIFESTS_KEPT as u64
         }
