@@ -110,4 +110,6 @@ pub use position::Position;
 pub use tx::Tx;
 #[cfg(feature = "test-util")]
 pub use wal::VirtualUptime;
-pub use wal::{CheckpointPin, Status, SystemUptime, Uptime, WalBuilder, WalDataManager};
+pub use wal::{
+    CheckpointPin, Damaged, Imported, Report, Status, SystemUptime, Uptime, WalBuilder, WalDataManager, verify,
+};

@@ -15,7 +15,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use crate::{
@@ -30,14 +29,16 @@ use crate::{
 mod check;
 mod cursor;
 mod recent;
+mod state_hash;
 mod view;
 
 pub(crate) use check::Check;
+pub(crate) use cursor::Cursor;
 pub(crate) use recent::{Batch, Place};
+pub(crate) use state_hash::StateHash;
 pub(crate) use view::{Frozen, Table};
 
 use check::{check_base, explain};
-use cursor::Cursor;
 use recent::Recent;
 use view::View;
 
@@ -190,22 +191,33 @@ impl Store {
 
     /// A hash over all entries of a snapshot, equal for equal content, in whichever tiers it is.
     pub(crate) async fn state_hash(&self, at: &Snapshot) -> Result<[u8; 32]> {
-        let pin = self.pin_of(at)?;
-        let mut hash = Sha256::new();
-        for collection in pin.view.collections() {
-            if system::is_hidden(&collection) {
-                continue;
-            }
-            let all = (&*collection, KeyRange::all(), Direction::Ascending);
-            let mut cursor = Cursor::new(&pin.view, pin.position, all, usize::MAX);
-            while let Some((key, value)) = cursor.next().await.map_err(|error| self.explain(error, pin))? {
-                for part in [collection.as_bytes(), &key, &value] {
-                    hash.update((part.len() as u64).to_le_bytes());
-                    hash.update(part);
-                }
+        let mut hash = StateHash::default();
+        for collection in self.collections(at)? {
+            let mut cursor = self.cursor(at, &collection)?;
+            while let Some((key, value)) = self.next(at, &mut cursor).await? {
+                hash.entry(&collection, &key, &value);
             }
         }
-        Ok(hash.finalize().into())
+        Ok(hash.finish())
+    }
+
+    /// The names of the users' collections, in order; some may have no entries.
+    pub(crate) fn collections(&self, at: &Snapshot) -> Result<Vec<String>> {
+        let names = self.pin_of(at)?.view.collections();
+        Ok(names.into_iter().filter(|name| !system::is_hidden(name)).collect())
+    }
+
+    /// The beginning of a collection.
+    pub(crate) fn cursor(&self, at: &Snapshot, collection: &str) -> Result<Cursor> {
+        let pin = self.pin_of(at)?;
+        let all = (collection, KeyRange::all(), Direction::Ascending);
+        Ok(Cursor::new(&pin.view, pin.position, all, usize::MAX))
+    }
+
+    /// The next entry of a cursor of the same snapshot.
+    pub(crate) async fn next(&self, at: &Snapshot, cursor: &mut Cursor) -> Result<Option<(Bytes, Bytes)>> {
+        let pin = self.pin_of(at)?;
+        cursor.next().await.map_err(|error| self.explain(error, pin))
     }
 
     fn explain(&self, error: Error, pin: &Pin) -> Error {

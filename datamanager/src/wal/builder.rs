@@ -224,7 +224,7 @@ impl WalBuilder {
     }
 }
 
-fn draw_id() -> Result<[u8; 16]> {
+pub(super) fn draw_id() -> Result<[u8; 16]> {
     let mut id = [0; 16];
     SysRng.try_fill_bytes(&mut id).map_err(|source| {
         Error::storage("drawing the id of the writer")(runyard_objectstorage::Error::Unusable {

@@ -67,6 +67,7 @@ impl Committer {
     /// Commits what is queued until the queue is closed and empty.
     pub(crate) async fn run(mut self) {
         loop {
+            self.left_behind |= self.queue.take_reopen();
             let requests = self.queue.take_catch_ups();
             if !requests.is_empty() {
                 let result = self.catch_up().await;

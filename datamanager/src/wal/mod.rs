@@ -48,14 +48,18 @@ mod slot;
 mod status;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod uptime;
+mod verify;
 
 pub use builder::WalBuilder;
 pub use pins::CheckpointPin;
 pub use status::Status;
+pub use transfer::Imported;
 #[cfg(feature = "test-util")]
 pub use uptime::VirtualUptime;
 pub use uptime::{SystemUptime, Uptime};
+pub use verify::{Damaged, Report, verify};
 
 /// How often a transaction is checked against a newer checkpoint, because that came while the transaction was queued,
 /// before its reads count as too old.

@@ -61,6 +61,8 @@ pub(crate) struct Queue {
 struct Waiting {
     transactions: VecDeque<Pending>,
     catch_ups: Vec<oneshot::Sender<Result<()>>>,
+    /// Whether the store is to be read anew before anything else.
+    reopen: bool,
     closed: bool,
 }
 
@@ -153,6 +155,17 @@ impl Queue {
         }
         self.changed.notify_one();
         Ok(receiver)
+    }
+
+    /// Asks that the store is read anew, from its newest checkpoint on.
+    pub(crate) fn reopen(&self) -> Result<oneshot::Receiver<Result<()>>> {
+        self.lock().reopen = true;
+        self.catch_up()
+    }
+
+    /// Whether that was asked for.
+    pub(crate) fn take_reopen(&self) -> bool {
+        std::mem::take(&mut self.lock().reopen)
     }
 
     /// Takes no more transactions; those that wait are still committed.
