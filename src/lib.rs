@@ -11,6 +11,10 @@
 //! | [`executor`] | how is a task executed? |
 //!
 //! `examples/embed.rs` puts them together.
+//!
+//! With the feature `s3`, objects live in a bucket. A program that makes `reqwest` clients of its own then has to begin
+//! with `let _ = rustls::crypto::ring::default_provider().install_default();`, or they panic where nothing else chose a
+//! provider of TLS: Cargo builds `reqwest` once for all, and `objectstorage::S3Storage` says the rest.
 
 use std::future::Future;
 

@@ -68,6 +68,20 @@ pub fn format(bytes: &[u8]) {
     }
 }
 
+/// A floor of the log.
+pub fn floor(bytes: &[u8]) {
+    let number = bytes.get(8..16).and_then(|number| number.try_into().ok()).map_or(1, u64::from_le_bytes);
+    let content = &bytes[..bytes.len().saturating_sub(4)];
+    for bytes in [bytes, &[content, &crc32fast::hash(content).to_le_bytes()].concat()] {
+        let _ = wal::floor::format::decode(number, bytes);
+    }
+}
+
+/// The lines of an export.
+pub fn export(bytes: &[u8]) {
+    wal::transfer::lines::check_lines(bytes);
+}
+
 /// The same with the right SHA-256 at its end.
 fn sealed(bytes: &[u8]) -> Vec<u8> {
     let content = &bytes[..bytes.len().saturating_sub(32)];

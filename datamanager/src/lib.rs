@@ -48,12 +48,8 @@
 //! # Where to read
 //!
 //! The state is in `store` (what is visible, to whom, and what conflicts), made of `memtable`s (versions of entries) over
-//! a `base` (the data files of a checkpoint).
-//! The durable part is in `wal`: `committer` is the way of a write, `recovery` that of a start, `record` and `layout`
-//! are the format. The `conformance` suite says what every data manager promises.
-
-// Until the store reads from a base and checkpoints are written, much of what both need has no caller but tests.
-#![allow(dead_code, unused_imports, reason = "checkpoints are not wired in yet")]
+//! a `base` (the data files of a checkpoint). The durable part is in `wal`: `committer` is the way of a write, `recovery`
+//! that of a start; `checkpoint` writes data files. `record`, `table`, `manifest` and `layout` are the format. The `conformance` suite says what every data manager promises.
 
 mod base;
 #[cfg(feature = "test-util")]
@@ -61,7 +57,6 @@ pub mod broken;
 #[cfg(not(feature = "test-util"))]
 #[allow(unreachable_pub, reason = "public with the feature")]
 mod broken;
-#[allow(dead_code)] // Until a checkpoint is written, only tests plan one.
 mod checkpoint;
 mod codec;
 mod collection;
@@ -76,22 +71,17 @@ mod follow;
 #[doc(hidden)]
 pub mod fuzzing;
 mod history;
-// Checkpoints, their cleaning and leadership are what uses all of these four.
-#[allow(dead_code)]
 mod layout;
 mod leader;
 mod limits;
 mod manager;
-#[allow(dead_code)]
 mod manifest;
 mod memory;
 mod memtable;
 mod merge;
 mod position;
 mod record;
-#[allow(dead_code)]
 mod store;
-#[allow(dead_code)]
 mod system;
 mod table;
 mod tx;
@@ -111,5 +101,6 @@ pub use tx::Tx;
 #[cfg(feature = "test-util")]
 pub use wal::VirtualUptime;
 pub use wal::{
-    CheckpointPin, Damaged, Imported, Report, Status, SystemUptime, Uptime, WalBuilder, WalDataManager, verify,
+    Checkpoint, CheckpointPin, CollectionStats, Damaged, Imported, Report, Stats, Status, SystemUptime, Uptime,
+    WalBuilder, WalDataManager, verify,
 };

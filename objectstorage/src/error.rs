@@ -48,10 +48,18 @@ pub enum Error {
         /// "only" for a body that ended early, "at least" for one that went on.
         actual_phrase: &'static str,
     },
-    /// The body is longer than the storage's limit for objects of unknown size; nothing was written.
-    #[error("object `{key}` is larger than the limit of {limit} bytes for objects of unknown size")]
+    /// The body is longer than the storage's limit, for objects of unknown size or for any; nothing was written.
+    #[error("object `{key}` is larger than the limit of {limit} bytes for such objects")]
     TooLarge {
         /// The object that was to be written.
+        key: ObjectKey,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The body is longer than what this storage creates if absent; nothing was written.
+    #[error("object `{key}` is larger than {limit} bytes, the most that this storage can create if absent")]
+    CreateTooLarge {
+        /// The object that was to be created.
         key: ObjectKey,
         /// The limit in bytes.
         limit: u64,
@@ -146,6 +154,7 @@ impl Error {
             | Self::UnsupportedKey { key, .. }
             | Self::SizeMismatch { key, .. }
             | Self::TooLarge { key, .. }
+            | Self::CreateTooLarge { key, .. }
             | Self::RangeNotSatisfiable { key, .. }
             | Self::Body { key, .. }
             | Self::Corrupt { key, .. } => Some(key),
@@ -157,8 +166,11 @@ impl Error {
         }
     }
 
-    /// Sorts an I/O error of a filesystem into its variant; `doing` is a participle, `name` what it was done to.
-    pub(crate) fn from_io(source: io::Error, doing: &'static str, name: impl Into<String>) -> Self {
+    /// Sorts an I/O error into its variant, for storages on a filesystem; `doing` is a participle ("writing"), `name` the
+    /// object or prefix that it was done to.
+    ///
+    /// A full disk or quota is [`Error::Full`], a refusal [`Error::PermissionDenied`], all else [`Error::Unavailable`].
+    pub fn from_io(source: io::Error, doing: &'static str, name: impl Into<String>) -> Self {
         let name = name.into();
         match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { doing, name, source },

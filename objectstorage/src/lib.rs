@@ -29,32 +29,49 @@
 //! |---|---|---|
 //! | [`PosixStorage`] | a directory, as plain files | a service on one machine |
 //! | [`PosixFlatStorage`] | a directory, under escaped names | the same, where every key must work |
+//! | `S3Storage` (feature `s3`) | a bucket | services on several machines |
+//! | `ObjectStoreStorage` (feature `object-store`) | any store of the crate `object_store` | GCS, Azure, one of your own |
 //! | [`MemoryStorage`] | memory | tests |
+//!
+//! The feature `s3` compiles TLS into the `reqwest` that the whole program shares, without a provider of it: a program
+//! with `reqwest` clients of its own begins with
+//! `let _ = rustls::crypto::ring::default_provider().install_default();`. `S3Storage` says why; it needs no such line.
 //!
 //! | decorator | what it adds |
 //! |---|---|
 //! | [`PrefixStorage`] | the part of a storage below a prefix, as a storage of its own |
 //! | [`MetricsStorage`] | counts of calls and bytes |
 //! | [`RetryStorage`] | further attempts where they are harmless, with growing delays |
-//! | `FaultyStorage` (feature `test-util`) | failures by plan: before an effect, after it, late, a crash |
+//! | `FaultyStorage` (feature `test-util`) | failures by plan: before an effect, after it, late, torn, slow, full, a crash |
+//!
+//! How a storage in a directory stands a power loss, `TracedDisk` (feature `test-util`) tries after every call.
 //!
 //! A storage of one's own implements [`ObjectStorage`] and proves itself with one call to the suite in `conformance`
-//! (feature `conformance`).
+//! (feature `conformance`). [`Body::collect`], [`GetRange::within`], [`GetObject::from_bytes`], [`ListRequest::select`]
+//! and [`Error::from_io`] are what most of them need; `examples/custom_storage.rs` of the crate `runyard` is one of under
+//! 150 lines.
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod decorator;
 mod error;
 mod ext;
+mod implement;
 mod key;
 mod memory;
 mod meter;
+#[cfg(feature = "object-store")]
+mod object_store;
 mod posix;
 mod posixflat;
+#[cfg(feature = "s3")]
+mod s3;
 mod storage;
 
+#[cfg(feature = "object-store")]
+pub use crate::object_store::{Capabilities, ConditionalCreate, ObjectStoreSettings, ObjectStoreStorage};
 #[cfg(feature = "test-util")]
-pub use decorator::faulty::{Call, FaultyStorage, HoldGuard, Moment, Verdict};
+pub use decorator::faulty::{Call, FaultRates, FaultyStorage, HoldGuard, Moment, Verdict};
 pub use decorator::{
     CallKind,
     metrics::{Metrics, MetricsStorage},
@@ -66,7 +83,18 @@ pub use ext::ObjectStorageExt;
 pub use key::{InvalidKey, KEY_BYTES_MAX, ObjectKey};
 pub use memory::MemoryStorage;
 pub use posix::PosixStorage;
+#[cfg(feature = "test-util")]
+pub use posix::power::{Outcome, SyncVerdict, Syncing, TracedDisk};
 pub use posixflat::PosixFlatStorage;
+#[cfg(feature = "test-util")]
+#[doc(hidden)]
+pub use posixflat::escaping;
+#[cfg(feature = "s3")]
+pub use s3::{
+    S3Storage,
+    settings::{S3Credentials, S3Settings, Secret},
+    url::{InvalidS3Url, S3Location},
+};
 pub use storage::{
     Body, BodyError, Durability, GetObject, GetRange, ListDepth, ListEntry, ListRequest, ObjectMeta, ObjectStorage,
     PutMode, PutOptions, PutSize,

@@ -8,12 +8,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
-use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
+use bytes::Bytes;
+use futures::{StreamExt, stream, stream::BoxStream};
 
 use crate::{
     Body, Error, GetObject, GetRange, ListDepth, ListEntry, ListRequest, ObjectKey, ObjectMeta, ObjectStorage, PutMode,
-    PutOptions, Result, meter::BodyMeter,
+    PutOptions, Result,
 };
 
 /// How many entries a listing takes out of the map at a time.
@@ -82,19 +82,11 @@ impl ObjectStorage for MemoryStorage {
     }
 
     async fn get(&self, key: &ObjectKey, range: GetRange) -> Result<GetObject> {
-        let bytes = self.find(key)?;
-        let size = bytes.len() as u64;
-        let range = range.resolve(size).ok_or_else(|| Error::RangeNotSatisfiable {
-            key: key.clone(),
-            start: range.start(),
-            size,
-        })?;
-        let piece = bytes.slice(range.start as usize..range.end as usize);
-        Ok(GetObject { meta: ObjectMeta::new(key.clone(), size), range, stream: whole(piece) })
+        GetObject::from_bytes(key, range, self.find(key)?)
     }
 
     async fn put(&self, key: &ObjectKey, body: Body, options: PutOptions) -> Result<()> {
-        let bytes = collect(key, body, options).await?;
+        let bytes = body.collect(key, options.size).await?;
         let mut objects = self.objects();
         if options.mode == PutMode::Create && objects.contains_key(key) {
             return Err(Error::AlreadyExists { key: key.clone() });
@@ -122,35 +114,6 @@ impl ObjectStorage for MemoryStorage {
         .flatten()
         .boxed()
     }
-}
-
-/// A stream of one piece, or of none: no piece is ever empty.
-fn whole(bytes: Bytes) -> BoxStream<'static, Result<Bytes>> {
-    stream::iter((!bytes.is_empty()).then_some(Ok(bytes))).boxed()
-}
-
-/// The whole body, if it has the announced size.
-pub(crate) async fn collect(key: &ObjectKey, body: Body, options: PutOptions) -> Result<Bytes> {
-    let mut meter = BodyMeter::new(key, options.size);
-    let bytes = match body.into_bytes() {
-        Ok(bytes) => {
-            meter.add(bytes.len())?;
-            bytes
-        }
-        Err(body) => {
-            let mut stream = body.into_stream();
-            let mut all = BytesMut::new();
-            while let Some(piece) =
-                stream.try_next().await.map_err(|source| Error::Body { key: key.clone(), source })?
-            {
-                meter.add(piece.len())?;
-                all.extend_from_slice(&piece);
-            }
-            all.freeze()
-        }
-    };
-    meter.finish()?;
-    Ok(bytes)
 }
 
 /// Where a listing goes on.

@@ -41,13 +41,17 @@ pub trait ObjectStorage: Send + Sync + fmt::Debug + 'static {
     /// [`Error::AlreadyExists`](crate::Error::AlreadyExists) if [`PutMode::Create`] met an object;
     /// [`Error::SizeMismatch`](crate::Error::SizeMismatch), [`Error::TooLarge`](crate::Error::TooLarge) and
     /// [`Error::Body`](crate::Error::Body) wrote nothing. After
-    /// [`Error::Unavailable`](crate::Error::Unavailable) the outcome is unknown: the object may have been written.
+    /// [`Error::Unavailable`](crate::Error::Unavailable) the outcome is unknown: the object may have been written. So it
+    /// is after [`Error::Unusable`](crate::Error::Unusable), and there asking again does not help.
     ///
     /// # Cancel safety
     /// Dropping the future before it completes writes the whole object or nothing, and leaves nothing else behind.
     async fn put(&self, key: &ObjectKey, body: Body, options: PutOptions) -> Result<()>;
 
     /// Removes an object. Removing what is not there succeeds.
+    ///
+    /// A delete need not be durable: after a crash of the machine, the object may be there again, whole. Who relies on
+    /// its absence has to note that elsewhere first, and to delete it once more when it comes back.
     async fn delete(&self, key: &ObjectKey) -> Result<()>;
 
     /// Lists objects in ascending order of the bytes of their keys.
@@ -208,13 +212,14 @@ pub enum PutSize {
     Exact(u64),
 }
 
-/// Whether an object must survive a crash of the machine.
+/// Whether an object must survive a crash of the machine. As long as the machine runs, it makes no difference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
     /// It is on stable storage when the call returns.
     #[default]
     Synced,
-    /// It may vanish in a crash, whole; for what can be made again, such as cache entries. A no-op on S3.
+    /// After a crash of the machine it may be gone, or be there with bytes missing or zeroed; so may be the object that
+    /// it replaced. For what can be made again and is checked when it is read, such as cache entries. A no-op on S3.
     Relaxed,
 }
 

@@ -9,6 +9,7 @@ use runyard_objectstorage::{ObjectStorageExt, PutMode};
 use super::Base;
 use crate::{
     Direction, KeyRange,
+    checkpoint::maintenance,
     entry::Entry,
     manifest::{CollectionFiles, FileId, Manifest, format},
     store::Frozen,
@@ -34,6 +35,7 @@ pub(crate) async fn publish(frozen: &Frozen, files: &DataFiles) -> Arc<Base> {
         tip: *tip,
         position: *position,
         history: history.clone(),
+        maintenance: maintenance(frozen, before),
         collections: before.collections.clone(),
     };
     for collection in frozen.collections() {

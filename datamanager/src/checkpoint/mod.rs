@@ -5,11 +5,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
 };
 
+use bytes::Bytes;
+
 use crate::{
-    Position, Result,
+    KeyRange, Position, Result,
     base::Base,
     checkpoint::{
         plan::Settings,
@@ -18,6 +21,7 @@ use crate::{
     },
     history::History,
     manifest::{CollectionFiles, FileId, Manifest, Tip, format::encode},
+    system,
     table::{DataFiles, FileSettings},
 };
 
@@ -31,6 +35,9 @@ mod simulation;
 mod tests;
 pub(crate) mod when;
 pub(crate) mod write;
+
+/// How many deltas a collection may have.
+const DELTAS_MAX: usize = 16;
 
 /// What a checkpoint covers.
 #[derive(Clone)]
@@ -64,6 +71,31 @@ pub(crate) struct Checkpointer {
 }
 
 impl Checkpointer {
+    /// Makes checkpoints with files of at most so many bytes, under the name of a writer that nobody else has.
+    pub(crate) fn new(files: DataFiles, data_file_size_max: u64, writer: &[u8; 16]) -> Self {
+        Self {
+            files,
+            settings: Settings { data_file_size_max, deltas_max: DELTAS_MAX },
+            file_settings: FileSettings::for_files_of(data_file_size_max),
+            // As unlikely to be drawn twice as is needed among the writers of one checkpoint.
+            writer: writer.iter().take(8).fold(0, |writer, byte| writer << 8 | u64::from(*byte)),
+            number: 0,
+        }
+    }
+
+    /// What writes the files of one checkpoint.
+    pub(crate) fn writer(&self, manifest: u64, position: Position, forgotten: Position) -> Writer {
+        Writer {
+            files: self.files.clone(),
+            settings: self.settings,
+            file_settings: self.file_settings,
+            id: FileId { manifest, writer: self.writer, number: self.number },
+            bytes_written: 0,
+            position,
+            forgotten,
+        }
+    }
+
     /// Writes the checkpoint after `below`.
     ///
     /// # Errors
@@ -74,15 +106,7 @@ impl Checkpointer {
     /// As after an error.
     pub(crate) async fn checkpoint(&mut self, below: &Manifest, covered: Covered) -> Result<Outcome> {
         let number = below.number + 1;
-        let mut writer = Writer {
-            files: self.files.clone(),
-            settings: self.settings,
-            file_settings: self.file_settings,
-            id: FileId { manifest: number, writer: self.writer, number: self.number },
-            bytes_written: 0,
-            position: covered.position,
-            forgotten: covered.history.forgotten,
-        };
+        let mut writer = self.writer(number, covered.position, covered.history.forgotten);
         let written = write_collections(&mut writer, below, &covered.names(below), &covered).await;
         self.number = writer.id.number;
         let manifest = Manifest {
@@ -90,6 +114,7 @@ impl Checkpointer {
             previous: if below.number == 0 { below.previous } else { encode(below).1 },
             tip: covered.tip,
             position: covered.position,
+            maintenance: maintenance(&*covered.changes, below),
             history: covered.history,
             collections: written?,
         };
@@ -109,6 +134,16 @@ impl Covered {
         let mut names = self.changes.collections();
         names.extend(below.collections.keys().cloned());
         names
+    }
+}
+
+/// Why a store is in maintenance mode, after some changes.
+pub(crate) fn maintenance(changes: &dyn Changes, below: &Manifest) -> Option<String> {
+    let key = Bytes::from_static(system::MAINTENANCE);
+    let range = KeyRange { start: Bound::Included(key.clone()), end: Bound::Included(key) };
+    match changes.entries(system::SYSTEM, range).next() {
+        Some(entry) => system::maintenance(entry),
+        None => below.maintenance.clone(),
     }
 }
 

@@ -113,7 +113,7 @@ const SMALL: u64 = 16 << 10;
 const LIVE_PERCENT: u64 = 82;
 
 /// How many percent of the base files are written anew at once.
-const QUANTUM_PERCENT: u64 = 10;
+const QUANTUM_PERCENT: u64 = 9;
 
 /// How many times the changes a delta may be, to be merged with them without a second thought.
 const DEAR: u64 = 4;

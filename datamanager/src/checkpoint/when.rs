@@ -43,7 +43,8 @@ pub(crate) fn due(
 ) -> Option<Instant> {
     let uncovered = uncovered?;
     let is_much = uncovered.log_bytes >= triggers.log_bytes || uncovered.batches >= triggers.batches;
-    let due = if is_much { uncovered.since } else { uncovered.since + triggers.age };
+    // An age that no clock reaches is never.
+    let due = if is_much { uncovered.since } else { uncovered.since.checked_add(triggers.age)? };
     let (least, most) = BACKOFF;
     let again = failed.map(|failed| failed + least.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(most));
     Some(again.map_or(due, |again| due.max(again)))
@@ -65,6 +66,9 @@ mod tests {
         assert_eq!(due(Some((100, 1))), Some(now));
         assert_eq!(due(Some((1, 10))), Some(now));
         assert_eq!(due(Some((99, 9))), Some(now + Duration::from_secs(60)));
+        let never = Triggers { age: Duration::MAX, ..triggers };
+        let uncovered = Uncovered { log_bytes: 99, batches: 9, since: now };
+        assert_eq!(super::due(&never, Some(&uncovered), 0, None), None);
     }
 
     #[tokio::test(start_paused = true)]

@@ -49,6 +49,10 @@ pub(crate) struct Writer {
 /// How many blocks of a file wait for its put.
 const BLOCKS_WAITING: usize = 2;
 
+/// How often the files of a collection are put in order in one checkpoint. Sizes are only known when a file is written,
+/// so files may come out too small again and again, if their entries compress much better than expected.
+const REPAIRS_MAX: usize = 8;
+
 /// What an entry takes in a file beside its key and value, rounded up.
 const ENTRY_BYTES: usize = 24;
 
@@ -65,8 +69,11 @@ impl Writer {
         changes: &Arc<dyn Changes>,
     ) -> Result<CollectionFiles> {
         let mut files = self.pass(name, before, Some(changes)).await?;
-        // Each time there are fewer files, or one that has become too small grows.
-        while needs_repair(&files, &self.settings) {
+        // Each time there are fewer files, or one that has become too small grows; what is left is for the next time.
+        for _ in 0..REPAIRS_MAX {
+            if !needs_repair(&files, &self.settings) {
+                break;
+            }
             files = self.pass(name, &files, None).await?;
         }
         Ok(files)

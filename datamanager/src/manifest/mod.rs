@@ -35,6 +35,9 @@ pub(crate) struct Manifest {
     /// The last transaction of that batch.
     pub(crate) position: Position,
     pub(crate) history: History,
+    /// Why the store is in maintenance mode; none: it is not. Beside the entry that says it, so that opening a store
+    /// reads no data file.
+    pub(crate) maintenance: Option<String>,
     /// By name; a collection without files is not listed.
     pub(crate) collections: BTreeMap<String, CollectionFiles>,
 }
@@ -100,6 +103,7 @@ impl Manifest {
             tip: Tip { lsn: 0, hash: genesis },
             position: Position::ZERO,
             history: History::default(),
+            maintenance: None,
             collections: BTreeMap::new(),
         }
     }

@@ -115,6 +115,11 @@ impl Store {
         self.read().tip
     }
 
+    /// Up to where nobody can say any more what was written when.
+    pub(crate) fn forgotten(&self) -> Position {
+        self.read().history.forgotten
+    }
+
     /// The newest checkpoint that is installed.
     pub(crate) fn base(&self) -> Arc<Base> {
         Arc::clone(&self.read().view.base)
@@ -220,6 +225,12 @@ impl Store {
         cursor.next().await.map_err(|error| self.explain(error, pin))
     }
 
+    /// How many tables a read looks into before the data files.
+    #[cfg(test)]
+    pub(crate) fn tables(&self) -> usize {
+        self.read().view.tables().len()
+    }
+
     fn explain(&self, error: Error, pin: &Pin) -> Error {
         explain(error, &pin.view.base, &self.base(), pin.position)
     }
@@ -260,6 +271,15 @@ impl Store {
                 Check::BelowBase => {}
             }
         }
+    }
+
+    /// The number of the manifest that an import is about to publish, as long as it is open whether it does.
+    pub(crate) fn import_pending(&self) -> Option<u64> {
+        let state = self.read();
+        // Once a checkpoint contains it, that checkpoint is the one with the number, or a later one.
+        let number = state.view.get(state.position, system::SYSTEM, system::IMPORT)??;
+        let number = std::str::from_utf8(&number).ok()?.parse().ok()?;
+        (number > state.view.base.manifest().number).then_some(number)
     }
 
     /// Makes a batch visible, in one step.

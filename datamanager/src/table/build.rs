@@ -31,6 +31,16 @@ impl Default for FileSettings {
     }
 }
 
+impl FileSettings {
+    /// For files of at most so many bytes: the last block of a file is not compressed yet when the file is cut, so it must
+    /// be a small part of it.
+    pub(crate) fn for_files_of(bytes_max: u64) -> Self {
+        let settings = Self::default();
+        let block_bytes = usize::try_from(bytes_max / 16).unwrap_or(usize::MAX).clamp(64, settings.block_bytes);
+        Self { block_bytes, ..settings }
+    }
+}
+
 /// A data file that is being written.
 #[derive(Debug)]
 pub(crate) struct FileBuilder {

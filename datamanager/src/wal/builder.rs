@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use rand::{TryRng, rngs::SysRng};
 use runyard_objectstorage::ObjectStorage;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Handle, WalDataManager,
+    checkpoints::{Attempts, CheckpointWorker, Current},
     clean::Cleaner,
     committer::Committer,
     floor::FloorWatch,
@@ -21,7 +22,12 @@ use super::{
     uptime::{SystemUptime, Uptime},
 };
 use crate::{
-    Error, Result, coordinator::Coordinator, history::TRANSACTIONS_KEPT, layout::Layout, record::BatchId,
+    Error, Result,
+    checkpoint::{Checkpointer, when::Triggers},
+    coordinator::Coordinator,
+    history::TRANSACTIONS_KEPT,
+    layout::Layout,
+    record::BatchId,
     table::DataFiles,
 };
 
@@ -38,6 +44,8 @@ pub struct WalBuilder {
     coordinator: Option<Arc<dyn Coordinator>>,
     uptime: Arc<dyn Uptime>,
     cache_bytes_max: u64,
+    data_file_size_max: u64,
+    triggers: Triggers,
     read_only: bool,
     previous_manifest: bool,
 }
@@ -55,6 +63,8 @@ impl WalBuilder {
             coordinator: None,
             uptime: Arc::new(SystemUptime),
             cache_bytes_max: 32 << 20,
+            data_file_size_max: 10 << 20,
+            triggers: Triggers::default(),
             read_only: false,
             previous_manifest: false,
         }
@@ -127,6 +137,36 @@ impl WalBuilder {
         self
     }
 
+    /// How large a data file may be, unless one entry is larger; the default is 10 MiB.
+    #[must_use]
+    pub fn data_file_size_max(mut self, bytes: u64) -> Self {
+        self.data_file_size_max = bytes;
+        self
+    }
+
+    /// A checkpoint is made when the log after the last one has so many bytes; the default is 32 MiB. What is not in a
+    /// checkpoint is in memory.
+    #[must_use]
+    pub fn checkpoint_log_bytes(mut self, bytes: u64) -> Self {
+        self.triggers.log_bytes = bytes;
+        self
+    }
+
+    /// A checkpoint is made when the log after the last one has so many batches; the default is 10,000.
+    #[must_use]
+    pub fn checkpoint_batches(mut self, batches: u64) -> Self {
+        self.triggers.batches = batches;
+        self
+    }
+
+    /// A checkpoint is made when something has been in the log alone for so long, so that a small store has checkpoints
+    /// too; the default is 10 minutes.
+    #[must_use]
+    pub fn checkpoint_age(mut self, age: Duration) -> Self {
+        self.triggers.age = age;
+        self
+    }
+
     /// Opens the store to be read alone, as a command does beside a running server: nothing is ever written, commits
     /// are refused, and there must be a store. [`catch_up`](WalDataManager::catch_up) makes news visible.
     #[must_use]
@@ -194,27 +234,39 @@ impl WalBuilder {
             left_behind: false,
         };
         let published = watch::Sender::new(base.manifest().number);
-        let cleaner = Cleaner::new(source.log.clone(), source.floor.clone(), Arc::clone(&pins));
-        let cleans = cleaner.run(published.subscribe(), Arc::clone(&board));
+        let current = Arc::new(Current { store: Arc::clone(&store), board, pins, published });
         let stopped = CancellationToken::new();
         let stops = stopped.clone().drop_guard();
         tokio::spawn(async move {
             let _stops = stops;
-            tokio::select! {
-                biased;
-                () = committer.run() => {}
-                // The cleaner ends only when nobody can publish a checkpoint any more.
-                never = async { cleans.await; std::future::pending().await } => never,
-            }
+            committer.run().await;
         });
+        let (checkpoints, requests) = mpsc::channel(1);
+        if !self.read_only {
+            let worker = CheckpointWorker {
+                source: source.clone(),
+                genesis,
+                queue: Arc::clone(&queue),
+                current: Arc::clone(&current),
+                checkpointer: Checkpointer::new(source.files.clone(), self.data_file_size_max, &writer),
+                triggers: self.triggers,
+                requests,
+                attempts: Attempts::default(),
+                unpublished: None,
+            };
+            let cleaner = Cleaner::new(source.log.clone(), source.floor.clone(), Arc::clone(&current.pins));
+            let cleans = cleaner.run(current.published.subscribe(), Arc::clone(&current.board));
+            // Apart from the committer, so that commits do not wait for files to be merged.
+            tokio::spawn(stopped.clone().run_until_cancelled_owned(async { futures::join!(worker.run(), cleans) }));
+        }
         let handle = Handle {
             store,
             queue,
             source,
             genesis,
-            board,
-            pins,
-            published,
+            current,
+            checkpoints,
+            data_file_size_max: self.data_file_size_max,
             read_only: self.read_only,
             commit_timeout: self.commit_timeout,
             stopped,

@@ -12,7 +12,7 @@ use crate::{
     Error, Result,
     broken::{self, Broken},
     limits::TRANSACTION_BYTES_MAX,
-    manifest::Tip,
+    manifest::{Tip, newest},
     record::{BatchId, Hash, encode_batch},
     store::{Batch, Check, Store},
     system,
@@ -67,7 +67,6 @@ impl Committer {
     /// Commits what is queued until the queue is closed and empty.
     pub(crate) async fn run(mut self) {
         loop {
-            self.left_behind |= self.queue.take_reopen();
             let requests = self.queue.take_catch_ups();
             if !requests.is_empty() {
                 let result = self.catch_up().await;
@@ -77,18 +76,30 @@ impl Committer {
             }
             let candidates = self.queue.take(TRANSACTION_BYTES_MAX);
             if !candidates.is_empty() {
-                let shared = candidates.len() > 1;
+                let count = candidates.len();
                 if self.commit(candidates).await.is_break() {
                     return;
                 }
-                if shared {
-                    // The callers just answered may come back at once: their next transactions can share a put again.
-                    tokio::task::yield_now().await;
+                if count > 1 {
+                    self.let_callers_return(count).await;
                 }
             } else if self.queue.is_finished() {
                 return;
             } else {
                 self.queue.changed().await;
+            }
+        }
+    }
+
+    /// The callers just answered may come back at once, and their next transactions can share a put again: they are
+    /// waited for as long as each look finds more of them, and some are missing.
+    async fn let_callers_return(&self, count: usize) {
+        let mut waiting = 0;
+        loop {
+            tokio::task::yield_now().await;
+            let before = std::mem::replace(&mut waiting, self.queue.waiting());
+            if waiting == before || waiting >= count {
+                return;
             }
         }
     }
@@ -100,8 +111,9 @@ impl Committer {
             if self.left_behind {
                 candidates = self.wait_for_storage(candidates, async |this| this.reopen().await).await?;
             }
-            if candidates.iter().any(|pending| pending.reads.position > self.store.position()) {
-                // Read at another process: its batch is in the log.
+            if candidates.iter().any(|pending| pending.reads.position > self.store.position()) || self.import_pending()
+            {
+                // Read at another process: its batch is in the log. Or an import has to be decided first.
                 candidates = self.wait_for_storage(candidates, async |this| this.catch_up().await).await?;
             }
             let lsn = self.tip.lsn + 1;
@@ -175,12 +187,17 @@ impl Committer {
 
     fn check(&self, pending: &Pending) -> Check {
         match &self.maintenance {
-            Some(reason) if !system::changes_maintenance(&pending.logged) => {
+            Some(reason) if !system::changes_maintenance(&pending.logged) || self.import_pending() => {
                 Check::Refused(Error::Maintenance { reason: reason.clone() })
             }
             _ if broken::is(Broken::LoserNotRevalidated) && self.foreign_lsn == Some(self.tip.lsn) => Check::Valid,
             _ => self.store.check(&pending.reads),
         }
+    }
+
+    /// Whether it is open if an import counts; there are none outside of maintenance.
+    fn import_pending(&self) -> bool {
+        self.maintenance.is_some() && self.store.import_pending().is_some()
     }
 
     /// Makes our own batch visible, then answers its callers.
@@ -219,7 +236,17 @@ impl Committer {
             self.left_behind = self.source.floor.is_above(lsn).await?;
             match found {
                 _ if self.left_behind => {}
-                Ok(None) => return Ok(()),
+                Ok(None) => match self.store.import_pending() {
+                    // An import does not go on in the log, but in a checkpoint.
+                    Some(import) => {
+                        let newest = newest::numbers(&self.source.log).await?.last().copied();
+                        self.left_behind = newest >= Some(import);
+                        if !self.left_behind {
+                            return Ok(());
+                        }
+                    }
+                    None => return Ok(()),
+                },
                 Ok(Some(found)) if broken::is(Broken::CatchUpStopsEarly) => return self.apply_foreign(found),
                 Ok(Some(found)) => self.apply_foreign(found)?,
                 Err(error) => return Err(error),
@@ -287,7 +314,7 @@ impl Committer {
         tracing::info!(
             from = self.tip.lsn,
             to = recovered.tip.lsn,
-            "the log was cleaned meanwhile; opened the store anew"
+            "the log goes on after a newer checkpoint; opened the store anew"
         );
         let Recovered { store, base, tip, batches, maintenance } = recovered;
         self.store.reset(&store);

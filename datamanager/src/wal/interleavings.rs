@@ -23,11 +23,14 @@ use runyard_objectstorage::{
 use super::*;
 use crate::{
     Action, Transaction, VirtualUptime,
+    base::Base,
     broken::Broken,
     layout::Layout,
     record::BatchId,
     table::DataFiles,
-    wal::{committer::Committer, floor::FloorWatch, log::LogObjects, recovery::Source},
+    wal::{
+        committer::Committer, floor::FloorWatch, log::LogObjects, pins::Pins, recovery::Source, status::StatusBoard,
+    },
 };
 
 const VALUE_BYTES: usize = 100;
@@ -178,14 +181,15 @@ fn run(callers: usize, besides: Besides, order: &mut Order) -> std::result::Resu
         put_took: Duration::ZERO,
     };
     let stopped = CancellationToken::new();
+    let current = Current { store: Arc::clone(&store), board, pins, published: watch::Sender::new(0) };
     let handle = Handle {
         store,
         queue: Arc::clone(&queue),
         source,
         genesis: [0; 32],
-        board,
-        pins,
-        published: watch::Sender::new(0),
+        current: Arc::new(current),
+        checkpoints: mpsc::channel(1).0,
+        data_file_size_max: 1 << 20,
         read_only: false,
         commit_timeout: Duration::from_secs(30),
         stopped: stopped.clone(),

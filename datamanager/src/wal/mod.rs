@@ -10,28 +10,30 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use runyard_objectstorage::ObjectStorage;
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Committed, DataManager, Error, Page, Position, Result, Scan, Snapshot, Transaction,
-    base::Base,
     coordinator::Coordinator,
     follow, limits,
     record::{Hash, Logged, encode_payload, framed_bytes},
     store::Store,
     system::{self, Internal, System},
     wal::{
+        checkpoints::Current,
         log::FollowedLog,
-        pins::Pins,
         queue::{Answer, Queue, Submission},
         recovery::Source,
-        status::StatusBoard,
     },
 };
 
 mod builder;
 mod callers;
+mod checkpoints;
 pub(crate) mod clean;
 mod committer;
 pub(crate) mod floor;
@@ -45,15 +47,18 @@ mod plan;
 mod queue;
 mod recovery;
 mod slot;
+mod stats;
 mod status;
 #[cfg(test)]
 mod tests;
-mod transfer;
+pub(crate) mod transfer;
 mod uptime;
 mod verify;
 
 pub use builder::WalBuilder;
+pub use checkpoints::Checkpoint;
 pub use pins::CheckpointPin;
+pub use stats::{CollectionStats, Stats};
 pub use status::Status;
 pub use transfer::Imported;
 #[cfg(feature = "test-util")]
@@ -67,8 +72,8 @@ const HAND_BACKS_MAX: usize = 8;
 
 /// A [`DataManager`] whose durable home is an object storage. Clones are cheap handles of the same one.
 ///
-/// Opening it spawns one task, the committer; it ends by [`close`](Self::close), or after the last handle was dropped
-/// and what was queued is committed. Several processes may open one store: the log decides between them.
+/// Opening it spawns two tasks, the committer and the one that makes checkpoints and cleans; they end by
+/// [`close`](Self::close), or after the last handle was dropped and what was queued is committed. Several processes may open one store: the log decides between them.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -100,10 +105,10 @@ struct Handle {
     queue: Arc<Queue>,
     source: Source,
     genesis: Hash,
-    board: Arc<StatusBoard>,
-    pins: Arc<Pins>,
-    /// The newest checkpoint that this process has published, or opened the store with. Wakes the cleaner.
-    published: watch::Sender<u64>,
+    current: Arc<Current>,
+    /// For those who want a checkpoint now; closed if the store was opened read-only.
+    checkpoints: mpsc::Sender<checkpoints::Request>,
+    data_file_size_max: u64,
     read_only: bool,
     commit_timeout: Duration,
     /// Cancelled when the committer has ended.
@@ -125,21 +130,6 @@ impl Handle {
         }
         let (position, oldest) = (submission.0.position, self.store.base().position());
         Err(Error::PositionExpired { position, oldest })
-    }
-}
-
-impl Handle {
-    /// Goes over to a checkpoint that this process has published, or found: reads come from it, and if it is the newest,
-    /// the cleaner cleans.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the checkpoint worker calls it"))]
-    pub(crate) fn checkpointed(&self, base: Arc<Base>) {
-        let manifest = Arc::clone(base.manifest());
-        self.pins.add(&base);
-        if self.store.install(base) {
-            self.board.covered(manifest.number, manifest.tip.lsn);
-            self.board.checkpoint_ended(None);
-            self.published.send_replace(manifest.number);
-        }
     }
 }
 
@@ -182,7 +172,7 @@ impl WalDataManager {
             result => return result,
         }
         let past = recovery::read_back(&handle.source, position, handle.genesis).await?;
-        handle.pins.add(&past.base);
+        handle.current.pins.add(&past.base);
         if past.store.position() != position {
             let reason = format!("there is no transaction at position {position}");
             return Err(Error::Refused { reason });
@@ -205,8 +195,7 @@ impl WalDataManager {
             return handle.store.check_alone(transaction.reads).await;
         }
         if handle.read_only {
-            let reason = "the store was opened read-only: open it without that to write".to_owned();
-            return Err(Error::Refused { reason });
+            return Err(opened_read_only());
         }
         let payload = encode_payload(&transaction);
         limits::check_size(framed_bytes(payload.len()))?;
@@ -220,6 +209,25 @@ impl WalDataManager {
         Ok(position)
     }
 
+    /// Makes a checkpoint of everything that is visible, if the newest one does not contain it already.
+    ///
+    /// Checkpoints are made by themselves when they are due; see [`WalBuilder::checkpoint_log_bytes`].
+    ///
+    /// # Errors
+    /// What the storage reports; what is in memory stays there, and it is tried again. [`Error::Refused`] if the store
+    /// was opened read-only.
+    ///
+    /// # Cancel safety
+    /// The checkpoint is made all the same.
+    pub async fn checkpoint(&self) -> Result<Checkpoint> {
+        if self.handle.read_only {
+            return Err(opened_read_only());
+        }
+        let (request, answer) = oneshot::channel();
+        self.handle.checkpoints.send(request).await.map_err(|_| Error::Closed)?;
+        answer.await.unwrap_or(Err(Error::Closed))
+    }
+
     /// Keeps the newest checkpoint whole, as long as the pin lives: its data files, and the log after it.
     pub fn pin_checkpoint(&self) -> CheckpointPin {
         CheckpointPin::new(self.handle.store.base())
@@ -227,14 +235,14 @@ impl WalDataManager {
 
     /// How the store is doing.
     pub fn status(&self) -> Status {
-        let status = self.handle.board.watch().borrow().clone();
+        let status = self.handle.current.board.watch().borrow().clone();
         Status { queue_bytes: self.handle.queue.bytes(), ..status }
     }
 
     /// How the store is doing, and news of it; but for what waits to be committed, which only
     /// [`status`](Self::status) says.
     pub fn watch_status(&self) -> watch::Receiver<Status> {
-        self.handle.board.watch()
+        self.handle.current.board.watch()
     }
 
     /// Takes no more commits, finishes those that were accepted, and ends the committer and all followers. Reads go on.
@@ -301,6 +309,10 @@ impl System for WalDataManager {
     async fn commit_own(&self, transaction: Transaction) -> Result<Position> {
         self.commit_unchecked(transaction).await
     }
+}
+
+fn opened_read_only() -> Error {
+    Error::Refused { reason: "the store was opened read-only: open it without that to write".to_owned() }
 }
 
 /// The committer ended without an answer, because its runtime did: its last put may have been written.

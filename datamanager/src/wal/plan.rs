@@ -42,9 +42,10 @@ struct Written {
 pub(crate) fn plan(lsn: u64, candidates: Vec<Pending>, check: impl Fn(&Pending) -> Check) -> Plan {
     let mut plan = Plan::default();
     let mut written = Written::default();
-    let alone = candidates.len() == 1;
+    // Only what comes before it can conflict with it in the batch.
+    let last_reader = candidates.iter().rposition(|pending| !pending.reads.is_empty()).unwrap_or(0);
     let mut closed = false;
-    for mut pending in candidates {
+    for (index, mut pending) in candidates.into_iter().enumerate() {
         match check(&pending) {
             Check::Refused(error) => {
                 plan.refused.push((pending, error));
@@ -68,7 +69,7 @@ pub(crate) fn plan(lsn: u64, candidates: Vec<Pending>, check: impl Fn(&Pending) 
         } else {
             pending.logged.place(position);
         }
-        if !alone {
+        if index < last_reader {
             written.add(&pending.logged);
         }
         // Whether what comes after may be committed is known once this is.

@@ -61,8 +61,6 @@ pub(crate) struct Queue {
 struct Waiting {
     transactions: VecDeque<Pending>,
     catch_ups: Vec<oneshot::Sender<Result<()>>>,
-    /// Whether the store is to be read anew before anything else.
-    reopen: bool,
     closed: bool,
 }
 
@@ -157,17 +155,6 @@ impl Queue {
         Ok(receiver)
     }
 
-    /// Asks that the store is read anew, from its newest checkpoint on.
-    pub(crate) fn reopen(&self) -> Result<oneshot::Receiver<Result<()>>> {
-        self.lock().reopen = true;
-        self.catch_up()
-    }
-
-    /// Whether that was asked for.
-    pub(crate) fn take_reopen(&self) -> bool {
-        std::mem::take(&mut self.lock().reopen)
-    }
-
     /// Takes no more transactions; those that wait are still committed.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
@@ -178,6 +165,11 @@ impl Queue {
     /// How many bytes of transactions wait.
     pub(crate) fn bytes(&self) -> usize {
         self.room_bytes - self.room.available_permits()
+    }
+
+    /// How many transactions wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().transactions.len()
     }
 
     /// Completes after something was queued, or the queue was closed.

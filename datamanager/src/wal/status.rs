@@ -29,8 +29,10 @@ pub struct Status {
     pub maintenance: Option<String>,
     /// How many bytes of transactions wait to be committed.
     pub queue_bytes: usize,
-    /// Why the last checkpoint or cleaning failed; none: it did not.
+    /// Why the last checkpoint failed; none: it did not.
     pub checkpoint_error: Option<Error>,
+    /// Why the last removal of what is no longer needed failed; none: it did not.
+    pub cleaning_error: Option<Error>,
 }
 
 impl Status {
@@ -131,12 +133,20 @@ impl StatusBoard {
         });
     }
 
-    /// How the last checkpoint or cleaning ended.
+    /// How the last checkpoint ended.
     pub(crate) fn checkpoint_ended(&self, error: Option<Error>) {
+        self.ended(|status| &mut status.checkpoint_error, error);
+    }
+
+    /// How the last cleaning ended.
+    pub(crate) fn cleaning_ended(&self, error: Option<Error>) {
+        self.ended(|status| &mut status.cleaning_error, error);
+    }
+
+    fn ended(&self, which: impl Fn(&mut Status) -> &mut Option<Error>, error: Option<Error>) {
         self.status.send_if_modified(|status| {
-            let changed = error.is_some() || status.checkpoint_error.is_some();
-            status.checkpoint_error = error;
-            changed
+            let before = std::mem::replace(which(status), error);
+            before.is_some() || which(status).is_some()
         });
     }
 

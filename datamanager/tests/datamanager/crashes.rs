@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use runyard_datamanager::DataManager;
-use runyard_objectstorage::{FaultyStorage, MemoryStorage, ObjectStorage, PosixStorage, Verdict};
+use runyard_objectstorage::{FaultRates, FaultyStorage, MemoryStorage, ObjectStorage, PosixStorage, Verdict};
 
 use crate::support::{commit, entries, memory, open, present};
 
@@ -91,7 +91,7 @@ async fn random_faults_under_two_writers_lose_and_invent_nothing() {
     for seed in 0..40 {
         let storage = memory();
         let managers = [open(storage.clone()).await.unwrap(), open(storage.clone()).await.unwrap()];
-        storage.seeded(seed, 250);
+        storage.seeded(seed, FaultRates::errors(250));
         let write_all = async |writer: usize| {
             let mut acknowledged = Vec::new();
             for n in (0..30).filter(|n| n % 2 == writer) {

@@ -1,6 +1,7 @@
 //! Data managers from outside: what they promise, what they survive, what they cost.
 #![expect(clippy::unwrap_used, reason = "a test that meets an error is to fail")]
 
+mod checkpoints;
 mod conformance;
 mod contention;
 mod costs;

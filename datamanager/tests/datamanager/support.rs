@@ -17,7 +17,9 @@ pub(crate) fn memory() -> Faulty {
 }
 
 pub(crate) async fn open(storage: impl ObjectStorage) -> Result<WalDataManager> {
-    WalDataManager::builder(Arc::new(storage)).base_path("base").commit_timeout(TIMEOUT).open().await
+    let builder = WalDataManager::builder(Arc::new(storage)).base_path("base").commit_timeout(TIMEOUT);
+    // No checkpoint comes in between, however long a test lasts.
+    builder.checkpoint_age(Duration::MAX).open().await
 }
 
 /// Transaction `n`: several changes that only make sense together.

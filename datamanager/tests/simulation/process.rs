@@ -139,6 +139,8 @@ pub(crate) fn builder(
         .history_transactions_max(profile.history_transactions_max)
         .recent_bytes_max(profile.recent_bytes_max)
         .queue_bytes_max(profile.queue_bytes_max)
+        // Checkpoints and cleaning are not simulated yet: they have tests of their own.
+        .checkpoint_age(std::time::Duration::MAX)
 }
 
 async fn finish(world: &World, callers: &mut JoinSet<()>) {

@@ -69,6 +69,9 @@ impl Client {
             }
             _ => return Err(invalid("write it as http://host:port")),
         }
+        #[cfg(feature = "s3")]
+        // With TLS compiled in, a client does not start without a provider of it. Another one may be installed already.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder().no_proxy().build().map_err(|error| invalid(&error.to_string()))?;
         Ok(Self { http, server: url, token })
     }

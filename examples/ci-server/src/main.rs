@@ -25,8 +25,10 @@ fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("RUNYARD_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     let ansi = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+    // Made before the runtime, and so removed after its threads have ended.
+    let temporary = local::Temporary::default();
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(cli.run()),
+        Ok(runtime) => runtime.block_on(cli.run(&temporary)),
         Err(error) => {
             eprintln!("error: the program cannot start its threads: {error}");
             ExitCode::FAILURE

@@ -1,14 +1,18 @@
 //! Does every valid key name an object of its own, and no invalid one anything?
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{Outcome, Subject, Unmet, expect, expect_eq, expect_error, key, suite};
-use crate::{Error, ListDepth, ListRequest, ObjectKey, ObjectStorage, ObjectStorageExt, PutMode};
+use crate::{
+    Durability, Error, ListDepth, ListEntry, ListRequest, ObjectKey, ObjectStorage, ObjectStorageExt, PutMode,
+    PutOptions,
+};
 
 suite![
     unusual_keys_work,
     keys_that_look_alike_are_different,
     the_longest_keys_work,
+    components_of_every_length_are_listed_in_order,
     a_long_component_works_or_is_refused,
     an_object_above_objects_works_or_is_refused,
     nothing_leads_out_of_the_storage,
@@ -48,6 +52,11 @@ async fn unusual_keys_work(subject: &Subject) -> Outcome {
         "\u{10FFFF}",
         "a;b,c",
         "@/(!)",
+        ".f",
+        "x.f",
+        "%.f",
+        "d.d/f#",
+        "é%.f/%é",
     ];
     subject.fill(&names).await?;
     for name in names {
@@ -81,6 +90,31 @@ async fn the_longest_keys_work(subject: &Subject) -> Outcome {
         expect_eq(listed.iter().map(|meta| meta.key.as_str()).collect(), vec![name.as_str()], "the listing")?;
         subject.storage.delete(&key(&name)).await?;
         subject.expect_absent(&name).await?;
+    }
+    Ok(())
+}
+
+/// A storage that cuts long names into pieces has to get their borders right, wherever they are.
+async fn components_of_every_length_are_listed_in_order(subject: &Subject) -> Outcome {
+    let options = PutOptions { durability: Durability::Relaxed, ..PutOptions::default() };
+    let mut expected = Vec::new();
+    for length in 1..=255 - "é".len() {
+        let component = "x".repeat(length);
+        expected.extend([component.clone() + "/y", component.clone() + "-%", component + "é"]);
+    }
+    expected.sort();
+    let targets: Vec<_> = expected.iter().map(|name| key(name)).collect();
+    let writes: Vec<_> = targets.iter().map(|target| subject.storage.put(target, "".into(), options)).collect();
+    stream::iter(writes).buffer_unordered(32).try_collect::<Vec<()>>().await?;
+    let listed = subject.storage.list_objects("").await?;
+    expect_eq(listed.iter().map(|meta| meta.key.to_string()).collect(), expected.clone(), "the listing")?;
+    for after in expected.iter().step_by(7) {
+        let request =
+            ListRequest { start_after: Some(after.clone()), ..ListRequest::prefix(&after[..after.len() / 2]) };
+        let listed: Vec<_> = subject.storage.list(request.clone()).try_collect().await?;
+        let behind = expected.iter().filter(|name| *name > after && name.starts_with(&request.prefix));
+        let listed: Vec<_> = listed.iter().map(ListEntry::name).collect();
+        expect_eq(listed, behind.map(String::as_str).collect(), &format!("the listing of {request:?}"))?;
     }
     Ok(())
 }

@@ -80,21 +80,22 @@ impl fmt::Display for Report {
     }
 }
 
-/// Runs every case; `make` makes an empty storage.
+/// Runs every case; `make` makes an empty storage. Returns the report, in which nothing failed.
 ///
 /// # Panics
 /// If a case fails, with a report of all of them.
-pub async fn run(make: impl AsyncFn() -> Arc<dyn ObjectStorage>) {
-    run_with(make, Settings::default()).await;
+pub async fn run(make: impl AsyncFn() -> Arc<dyn ObjectStorage>) -> Report {
+    run_with(make, Settings::default()).await
 }
 
-/// Runs every case as far as `settings` say; `make` makes an empty storage.
+/// Runs every case as far as `settings` say; `make` makes an empty storage. Returns the report, in which nothing failed.
 ///
 /// # Panics
 /// If a case fails, with a report of all of them.
-pub async fn run_with(make: impl AsyncFn() -> Arc<dyn ObjectStorage>, settings: Settings) {
+pub async fn run_with(make: impl AsyncFn() -> Arc<dyn ObjectStorage>, settings: Settings) -> Report {
     let report = check(make, settings).await;
     assert!(report.failed.is_empty(), "{report}");
+    report
 }
 
 /// Runs every case and reports; `make` makes an empty storage.

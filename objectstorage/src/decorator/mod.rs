@@ -6,7 +6,7 @@
 pub(crate) mod faulty;
 pub(crate) mod metrics;
 pub(crate) mod prefix;
-mod random;
+pub(crate) mod random;
 pub(crate) mod retry;
 
 /// Which call of [`ObjectStorage`](crate::ObjectStorage).

@@ -124,6 +124,7 @@ fn outer_error(mut error: Error, base: &str) -> Error {
         | Error::UnsupportedKey { key, .. }
         | Error::SizeMismatch { key, .. }
         | Error::TooLarge { key, .. }
+        | Error::CreateTooLarge { key, .. }
         | Error::RangeNotSatisfiable { key, .. }
         | Error::Body { key, .. }
         | Error::Corrupt { key, .. } => *key = outer_key(key.clone(), base),

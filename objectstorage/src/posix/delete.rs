@@ -1,11 +1,8 @@
 //! How is an object removed? With the directories that it leaves empty.
 
-use rustix::{
-    fs::{AtFlags, unlinkat},
-    io::Errno,
-};
+use rustix::io::Errno;
 
-use super::{Store, place::Place, root::split_last};
+use super::{Store, calls::at, place::Place, root::split_last};
 use crate::{Error, Result};
 
 impl Store {
@@ -19,7 +16,7 @@ impl Store {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => return Ok(()),
             opened => opened.map_err(failed)?,
         };
-        match unlinkat(&directory, name, AtFlags::empty()) {
+        match self.calls.remove_file(at(&directory, name)) {
             Ok(()) => self.prune(parent),
             Err(Errno::NOENT | Errno::ISDIR | Errno::NAMETOOLONG) => {}
             Err(errno) => return Err(failed(errno)),
@@ -33,7 +30,7 @@ impl Store {
         while !path.is_empty() {
             let (parent, name) = split_last(path);
             let Ok(directory) = self.root.open_directory(parent) else { return };
-            if unlinkat(&directory, name, AtFlags::REMOVEDIR).is_err() {
+            if self.calls.remove_directory(at(&directory, name)).is_err() {
                 return;
             }
             path = parent;

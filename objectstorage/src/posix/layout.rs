@@ -13,6 +13,9 @@ use crate::{Error, ObjectKey};
 /// Paths order as their keys do, if a directory is compared with a slash at its end: so a walk lists keys in order
 /// without knowing them.
 pub(crate) trait Layout: fmt::Debug + Send + Sync + 'static {
+    /// Which storage has it.
+    fn format(&self) -> Format;
+
     /// Where the object of `key` lies, or why it has no place, as a phrase.
     fn path<'k>(&self, key: &'k ObjectKey) -> Result<Cow<'k, str>, &'static str>;
 
@@ -30,6 +33,38 @@ pub(crate) trait Layout: fmt::Debug + Send + Sync + 'static {
 
     /// What it means that `obstacle` is in the way of a write.
     fn refusal(&self, key: &ObjectKey, obstacle: Obstacle) -> Error;
+}
+
+/// A storage in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Posix,
+    PosixFlat,
+}
+
+impl Format {
+    pub(super) const ALL: [Self; 2] = [Self::Posix, Self::PosixFlat];
+
+    /// How it is called in a directory's marker.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Posix => "posix",
+            Self::PosixFlat => "posixflat",
+        }
+    }
+
+    /// How it is called in code.
+    pub(super) fn storage(self) -> &'static str {
+        match self {
+            Self::Posix => "PosixStorage",
+            Self::PosixFlat => "PosixFlatStorage",
+        }
+    }
+
+    /// Whether any file in a directory without a marker is one of its objects.
+    pub(super) fn adopts_anything(self) -> bool {
+        self == Self::Posix
+    }
 }
 
 /// What a directory is in a listing of one level.
@@ -65,6 +100,10 @@ const ABOVE_AN_OBJECT: &str = "there are objects below it (`a` and `a/b` cannot 
 const RESERVED: &str = "the name of its first component is reserved";
 
 impl Layout for Tree {
+    fn format(&self) -> Format {
+        Format::Posix
+    }
+
     fn path<'k>(&self, key: &'k ObjectKey) -> Result<Cow<'k, str>, &'static str> {
         if key.components().next().is_some_and(is_reserved) {
             Err(RESERVED)

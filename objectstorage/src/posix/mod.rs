@@ -3,13 +3,16 @@
 //! | file | question |
 //! |---|---|
 //! | `open.rs` | is this directory fit to be a storage? |
+//! | `marker.rs` | which storage does a directory belong to? |
 //! | `layout.rs` | which path belongs to which key? |
 //! | `place.rs` | where does the object of a key lie, and what does an error there mean? |
 //! | `root.rs` | how is a path reached without leaving the root? |
 //! | `staging.rs` | where is an object until it is whole, and who removes it if it never is? |
+//! | `calls.rs` | which system calls change what is on the disk? |
 //! | `sync.rs` | what must reach the disk before a write is acknowledged? |
-//! | `put.rs`, `get.rs`, `delete.rs` | how is an object written, read, removed? |
+//! | `put.rs`, `get/`, `delete.rs` | how is an object written, read, removed? |
 //! | `list.rs`, `walk.rs` | how are keys listed in order, without walking what was not asked for? |
+//! | `power/` | what is left after the machine lost its power? For tests only. |
 //!
 //! [`posixflat`](super::posixflat) is the same with another layout. All of it is synchronous code on file descriptors; this file brings it onto tokio's blocking threads.
 
@@ -27,12 +30,16 @@ use crate::{
     Body, Error, GetObject, GetRange, ListEntry, ListRequest, ObjectKey, ObjectMeta, ObjectStorage, PutOptions, Result,
 };
 
+mod calls;
 mod delete;
 mod get;
 pub(crate) mod layout;
 mod list;
+mod marker;
 mod open;
 pub(crate) mod place;
+#[cfg(any(test, feature = "test-util"))]
+pub(crate) mod power;
 mod put;
 mod root;
 mod staging;
@@ -41,6 +48,7 @@ mod sync;
 mod tests;
 mod walk;
 
+use calls::Calls;
 use layout::{Layout, Tree};
 use place::Place;
 
@@ -62,7 +70,18 @@ use place::Place;
 /// that this process has not yet seen to be on the disk. A file that cannot be synced is not published. If a directory
 /// cannot be synced, the object is visible already and might not outlive a crash, and reading it back would prove
 /// nothing; therefore the storage then refuses every further call with [`Error::Unusable`] until it is opened again.
-/// A delete is not synced: after a crash of the machine the object may be there again.
+/// Other processes do not hear of it: where they share the directory, the filesystem has to be one that stops by itself
+/// when it cannot write its directories, as ext4, XFS and btrfs do.
+///
+/// A relaxed write syncs nothing. After a crash of the machine its object may be absent, cut short or zeroes, and so
+/// may be the one that it replaced. A delete is not synced either: the object may be there again.
+///
+/// # Format
+/// The first to open a directory marks it as this storage's, in `.runyard-staging/format`; a [`PosixFlatStorage`]
+/// refuses it from then on, and this storage one of those. A directory without a mark is taken as it is, whoever wrote
+/// its files.
+///
+/// [`PosixFlatStorage`]: crate::PosixFlatStorage
 ///
 /// # Foreign files
 /// Symbolic links below the root are never followed, so that nothing outside of it can be reached; an object at one is
@@ -93,6 +112,7 @@ struct Store {
     root: root::Root,
     staging: Arc<staging::Staging>,
     syncs: sync::Syncs,
+    calls: Calls,
     /// Why the storage can no longer be trusted, once that is so.
     broken: OnceLock<String>,
 }
@@ -103,16 +123,21 @@ impl PosixStorage {
     /// Removes what writers left half written when they died; those of other living processes are left alone.
     ///
     /// # Errors
-    /// [`Error::Unusable`] if `root` is not a directory that this process may read and write, or if its filesystem
-    /// lacks file locks or cannot sync a directory. The message says which, and what to do.
+    /// [`Error::Unusable`] if `root` is not a directory that this process may read and write, if it belongs to another
+    /// storage, or if its filesystem lacks file locks or cannot sync a directory. The message says which, and what to
+    /// do.
     pub async fn open(root: impl AsRef<Path>) -> Result<Self> {
-        Self::open_with(root.as_ref(), &Tree).await
+        Self::open_layout(root.as_ref(), &Tree).await
     }
 
     /// The same with another layout.
-    pub(crate) async fn open_with(root: &Path, layout: &'static dyn Layout) -> Result<Self> {
+    pub(crate) async fn open_layout(root: &Path, layout: &'static dyn Layout) -> Result<Self> {
+        Self::open_with(root, layout, Calls::default()).await
+    }
+
+    async fn open_with(root: &Path, layout: &'static dyn Layout, calls: Calls) -> Result<Self> {
         let path = root.to_owned();
-        let store = blocking("opening", path.display().to_string(), move || open::open(path, layout)).await?;
+        let store = blocking("opening", path.display().to_string(), move || open::open(path, layout, calls)).await?;
         Ok(Self { store: Arc::new(store) })
     }
 

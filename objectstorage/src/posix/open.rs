@@ -1,44 +1,91 @@
 //! Is this directory fit to be a storage?
 
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, OnceLock},
 };
 
 use rustix::{
-    fd::OwnedFd,
-    fs::{CWD, Mode, OFlags, openat},
+    fd::{AsFd, OwnedFd},
+    fs::{CWD, Mode, OFlags, fstat, openat},
     io::Errno,
     process::geteuid,
 };
 
-use super::{Store, layout::Layout, root::Root, staging::Staging, sync::Syncs};
+use super::{
+    Store,
+    calls::{Calls, Syncing, at},
+    layout::Layout,
+    marker,
+    root::Root,
+    staging::{Common, Staging},
+    sync::Syncs,
+};
 use crate::{Error, Result};
 
-pub(super) fn open(path: PathBuf, layout: &'static dyn Layout) -> Result<Store> {
-    create(&path).map_err(|error| unusable(&path, Step::Creating, error))?;
+pub(super) fn open(path: PathBuf, layout: &'static dyn Layout, calls: Calls) -> Result<Store> {
+    let made = create(&path, &calls).map_err(|error| unusable(&path, Step::Creating, error))?;
     let directory = open_directory(&path).map_err(|errno| unusable(&path, Step::Opening, errno.into()))?;
-    let root = Root::new(directory);
-    let staging = Staging::open(root.as_fd()).map_err(|errno| unusable(&path, Step::Staging, errno.into()))?;
-    let syncs = Syncs::default();
-    syncs.sync(root.as_fd()).map_err(|errno| unusable(&path, Step::Syncing, errno.into()))?;
-    Ok(Store { path, layout, root, staging: Arc::new(staging), syncs, broken: OnceLock::new() })
+    let root = Root::new(directory, calls.clone());
+    let unstageable = |errno: Errno| unusable(&path, Step::Staging, errno.into());
+    let common = Common::lock(root.as_fd(), calls.clone()).map_err(unstageable)?;
+    marker::claim(&path, &common, layout, &calls)?;
+    let staging = Staging::open(common).map_err(unstageable)?;
+    sync(&root, made, &calls).map_err(|errno| unusable(&path, Step::Syncing, errno.into()))?;
+    let syncs = Syncs::new(calls.clone());
+    Ok(Store { path, layout, root, staging: Arc::new(staging), syncs, calls, broken: OnceLock::new() })
 }
 
-/// Creates the directory and those above it, and syncs what names them.
-fn create(path: &Path) -> io::Result<()> {
+/// Creates the directory and those above it; returns how many it made.
+fn create(path: &Path, calls: &Calls) -> io::Result<usize> {
     let missing: Vec<_> = path.ancestors().take_while(|ancestor| names_nothing(ancestor)).collect();
-    if missing.is_empty() {
-        return Ok(());
+    for directory in missing.iter().rev() {
+        // A path that ends with `..` names one that was made before.
+        let Some(name) = directory.file_name() else { continue };
+        let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = open_directory(parent.unwrap_or(Path::new(".")))?;
+        match calls.create_directory(at(&parent, name)) {
+            // Somebody else made it meanwhile.
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno.into()),
+        }
     }
-    fs::create_dir_all(path)?;
-    for created in missing {
-        let parent = created.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    Ok(missing.len())
+}
+
+/// Syncs the root and what is above it in the same filesystem.
+///
+/// Whatever was made here has to be synced. But a process that made a directory a moment ago may have died before it
+/// came to that, so the others are synced as well, as far as they may be.
+fn sync(root: &Root, made: usize, calls: &Calls) -> rustix::io::Result<()> {
+    calls.sync(root.as_fd(), Syncing::DirectoryAbove)?;
+    let mut below = fstat(root.as_fd())?;
+    let mut parent = open_parent(root.as_fd());
+    for level in 0.. {
+        let synced = parent.and_then(|parent| {
+            let found = fstat(&parent)?;
+            let is_top = found.st_dev != below.st_dev || found.st_ino == below.st_ino;
+            if !is_top {
+                calls.sync(&parent, Syncing::DirectoryAbove)?;
+            }
+            Ok((parent, found, is_top))
+        });
+        match synced {
+            Ok((_, _, true)) => break,
+            Ok((directory, found, false)) => {
+                below = found;
+                parent = open_parent(&directory);
+            }
+            Err(_) if level >= made => break,
+            Err(errno) => return Err(errno),
+        }
     }
     Ok(())
+}
+
+fn open_parent(directory: impl AsFd) -> rustix::io::Result<OwnedFd> {
+    openat(directory, "..", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 fn names_nothing(path: &Path) -> bool {
@@ -53,14 +100,14 @@ fn open_directory(path: &Path) -> rustix::io::Result<OwnedFd> {
 
 /// How far opening came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     Creating,
     Opening,
     Staging,
     Syncing,
 }
 
-fn unusable(path: &Path, step: Step, error: io::Error) -> Error {
+pub(super) fn unusable(path: &Path, step: Step, error: io::Error) -> Error {
     let message = format!("cannot keep objects in {}: {}", path.display(), explain(step, &error));
     Error::Unusable { message, source: Some(error.into()) }
 }

@@ -9,13 +9,15 @@ use bytes::Bytes;
 use futures::{TryStreamExt, stream::BoxStream};
 use rustix::{
     fd::{AsFd, OwnedFd},
-    fs::{AtFlags, Dir, FileType, unlinkat},
+    fs::{Dir, FileType},
     io::Errno,
 };
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{
-    Store, blocking, joined,
+    Store, blocking,
+    calls::{Calls, Syncing, at},
+    joined,
     layout::Obstacle,
     place::Place,
     root::{DIRECTORY, PRUNING_RACES_MAX, kind, open_one},
@@ -103,7 +105,7 @@ impl Store {
             Durability::Relaxed => self.give_name(staged, place, options.mode).map(drop),
             Durability::Synced => {
                 let unsynced = |errno: Errno| Error::from_io(errno.into(), "syncing", place.name());
-                self.syncs.sync(staged.file()).map_err(unsynced)?;
+                self.calls.sync(staged.file(), Syncing::File).map_err(unsynced)?;
                 let directory = self.give_name(staged, place, options.mode)?;
                 let (parent, _) = place.split();
                 let synced = self.syncs.sync_upwards(&self.root, parent, &directory);
@@ -125,7 +127,8 @@ impl Store {
                 Err(Errno::EXIST | Errno::ISDIR) => match kind(directory.as_fd(), name).map_err(write_error)? {
                     None => {}
                     // A crash may have left it empty; then it is in nobody's way.
-                    Some(FileType::Directory) if remove_if_empty(&directory, name).map_err(write_error)? => {}
+                    Some(FileType::Directory)
+                        if remove_if_empty(&self.calls, &directory, name).map_err(write_error)? => {}
                     Some(FileType::Directory) => return Err(place.refused(Obstacle::FullDirectory)),
                     Some(FileType::RegularFile) => return Err(place.already_exists()),
                     Some(_) => return Err(place.corrupt("what has its name is not a file")),
@@ -151,8 +154,8 @@ impl Store {
 }
 
 /// Removes a directory that holds nothing but such directories; says whether it is gone.
-fn remove_if_empty(parent: &OwnedFd, name: &str) -> Result<bool, Errno> {
-    match unlinkat(parent, name, AtFlags::REMOVEDIR) {
+fn remove_if_empty(calls: &Calls, parent: &OwnedFd, name: &str) -> Result<bool, Errno> {
+    match calls.remove_directory(at(parent, name)) {
         Ok(()) | Err(Errno::NOENT) => return Ok(true),
         Err(Errno::NOTEMPTY | Errno::EXIST) => {}
         Err(errno) => return Err(errno),
@@ -168,11 +171,11 @@ fn remove_if_empty(parent: &OwnedFd, name: &str) -> Result<bool, Errno> {
             continue;
         }
         let is_directory = kind(directory.as_fd(), child)? == Some(FileType::Directory);
-        if !is_directory || !remove_if_empty(&directory, child)? {
+        if !is_directory || !remove_if_empty(calls, &directory, child)? {
             return Ok(false);
         }
     }
-    match unlinkat(parent, name, AtFlags::REMOVEDIR) {
+    match calls.remove_directory(at(parent, name)) {
         Ok(()) | Err(Errno::NOENT) => Ok(true),
         Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
         Err(errno) => Err(errno),

@@ -5,9 +5,11 @@
 
 use rustix::{
     fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2, statat},
+    fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2, statat},
     io::{Errno, Result},
 };
+
+use super::calls::{Calls, at};
 
 /// How often a writer tries again that lost a directory to somebody who removed it because it was empty.
 ///
@@ -20,19 +22,20 @@ const RESOLVE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLI
 pub(super) struct Root {
     directory: OwnedFd,
     has_openat2: bool,
+    calls: Calls,
 }
 
 impl Root {
-    pub(super) fn new(directory: OwnedFd) -> Self {
+    pub(super) fn new(directory: OwnedFd, calls: Calls) -> Self {
         // Kernels before 5.6 do not know the call; the sandboxes of older container runtimes forbid it.
         let has_openat2 = openat2(&directory, ".", DIRECTORY, Mode::empty(), RESOLVE).is_ok();
-        Self { directory, has_openat2 }
+        Self { directory, has_openat2, calls }
     }
 
     /// The same directory, as an old kernel would reach into it.
     #[cfg(test)]
     pub(super) fn without_openat2(directory: OwnedFd) -> Self {
-        Self { directory, has_openat2: false }
+        Self { directory, has_openat2: false, calls: Calls::default() }
     }
 
     pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -90,14 +93,14 @@ impl Root {
     }
 
     fn create_directories(&self, path: &str) -> Result<()> {
-        let mut at = None::<OwnedFd>;
+        let mut reached = None::<OwnedFd>;
         for component in path.split('/') {
-            let parent = at.as_ref().map_or(self.as_fd(), AsFd::as_fd);
-            match mkdirat(parent, component, Mode::from_raw_mode(0o777)) {
+            let parent = reached.as_ref().map_or(self.as_fd(), AsFd::as_fd);
+            match self.calls.create_directory(at(&parent, component)) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => return Err(errno),
             }
-            at = Some(open_one(parent, component, DIRECTORY)?);
+            reached = Some(open_one(parent, component, DIRECTORY)?);
         }
         Ok(())
     }

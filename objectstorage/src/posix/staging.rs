@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <root>/.runyard-staging/lock      held while somebody opens the storage: one sweeps at a time
+//! <root>/.runyard-staging/format    which storage the directory belongs to; see `marker.rs`
 //! <root>/.runyard-staging/0/lock    held by the process that writes in `0`, as long as it lives
 //! <root>/.runyard-staging/0/17      an object that is being written
 //! ```
@@ -10,7 +11,7 @@
 
 use std::{
     fs::File,
-    io::{self, IoSlice, Write},
+    io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -19,23 +20,46 @@ use std::{
 
 use bytes::Bytes;
 use rustix::{
-    fd::{AsFd, BorrowedFd, OwnedFd},
-    fs::{
-        AtFlags, Dir, FlockOperation, Mode, OFlags, RenameFlags, flock, linkat, mkdirat, openat, renameat,
-        renameat_with, unlinkat,
-    },
+    fd::{BorrowedFd, OwnedFd},
+    fs::{Dir, FlockOperation, Mode, OFlags, flock, openat},
     io::{Errno, Result},
 };
 
-use super::root::DIRECTORY;
+use super::{
+    calls::{Calls, at},
+    root::DIRECTORY,
+};
 use crate::PutMode;
 
 /// The name below the root that no key can have.
 pub(super) const STAGING_DIRECTORY: &str = ".runyard-staging";
 
 const LOCK: &str = "lock";
-const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
-const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o777);
+
+/// What all who have the storage open share. While it lives, nobody else opens it.
+pub(super) struct Common {
+    directory: OwnedFd,
+    calls: Calls,
+    _lock: OwnedFd,
+}
+
+impl Common {
+    /// Makes the directory if it is missing, and waits for others who are opening the storage.
+    pub(super) fn lock(root: BorrowedFd<'_>, calls: Calls) -> Result<Self> {
+        match calls.create_directory(at(&root, STAGING_DIRECTORY)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+        let directory = openat(root, STAGING_DIRECTORY, DIRECTORY, Mode::empty())?;
+        let lock = open_lock(&calls, &directory)?;
+        flock(&lock, FlockOperation::LockExclusive)?;
+        Ok(Self { directory, calls, _lock: lock })
+    }
+
+    pub(super) fn directory(&self) -> &OwnedFd {
+        &self.directory
+    }
+}
 
 /// The staging directory of one open storage.
 pub(super) struct Staging {
@@ -45,28 +69,25 @@ pub(super) struct Staging {
     /// Keeps the lock for as long as this lives.
     _own_lock: OwnedFd,
     next: AtomicU64,
+    calls: Calls,
 }
 
 impl Staging {
     /// Removes what dead writers left behind and makes a directory of one's own.
-    pub(super) fn open(root: BorrowedFd<'_>) -> Result<Self> {
-        create_directory(root, STAGING_DIRECTORY)?;
-        let all = openat(root, STAGING_DIRECTORY, DIRECTORY, Mode::empty())?;
-        let opening = open_lock(&all)?;
-        flock(&opening, FlockOperation::LockExclusive)?;
-        sweep(&all)?;
-        let own_name = create_numbered(&all)?;
+    pub(super) fn open(common: Common) -> Result<Self> {
+        let Common { directory: all, calls, _lock } = common;
+        sweep(&calls, &all)?;
+        let own_name = create_numbered(&calls, &all)?;
         let own = openat(&all, &*own_name, DIRECTORY, Mode::empty())?;
-        let own_lock = open_lock(&own)?;
+        let own_lock = open_lock(&calls, &own)?;
         flock(&own_lock, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Self { all, own_name, own, _own_lock: own_lock, next: AtomicU64::new(0) })
+        Ok(Self { all, own_name, own, _own_lock: own_lock, next: AtomicU64::new(0), calls })
     }
 
     /// Begins an object.
     pub(super) fn stage(self: &Arc<Self>) -> Result<Staged> {
         let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = File::from(openat(&self.own, &*name, flags, FILE_MODE)?);
+        let file = File::from(self.calls.create_file(at(&self.own, &name), OFlags::WRONLY | OFlags::EXCL)?);
         Ok(Staged { staging: self.clone(), name, file, is_gone: false })
     }
 }
@@ -74,10 +95,10 @@ impl Staging {
 impl Drop for Staging {
     /// Best effort: what is left is swept when the storage is opened next.
     fn drop(&mut self) {
-        let Ok(opening) = open_lock(&self.all) else { return };
+        let Ok(opening) = open_lock(&self.calls, &self.all) else { return };
         // Only under the common lock, so that nobody makes a directory of the same name meanwhile.
         if flock(&opening, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            let _ = remove_directory(&self.all, &self.own_name);
+            let _ = remove_directory(&self.calls, &self.all, &self.own_name);
         }
     }
 }
@@ -95,23 +116,8 @@ impl Staged {
         &self.file
     }
 
-    /// Appends pieces, with as few system calls as they allow.
     pub(super) fn write(&mut self, pieces: &[Bytes]) -> io::Result<()> {
-        if let [piece] = pieces {
-            return self.file.write_all(piece);
-        }
-        let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
-        let mut left = &mut slices[..];
-        IoSlice::advance_slices(&mut left, 0);
-        while !left.is_empty() {
-            match self.file.write_vectored(left) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => IoSlice::advance_slices(&mut left, written),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        self.staging.calls.write(&self.file, pieces)
     }
 
     /// Gives the object its name, in one step.
@@ -119,14 +125,13 @@ impl Staged {
     /// # Errors
     /// [`Errno::EXIST`] if it is to be created and the name is taken; [`Errno::NOENT`] if `directory` was removed.
     pub(super) fn publish(&mut self, directory: &OwnedFd, name: &str, mode: PutMode) -> Result<()> {
-        let own = &self.staging.own;
+        let calls = &self.staging.calls;
+        let (from, to) = (at(&self.staging.own, &self.name), at(directory, name));
         match mode {
-            PutMode::Overwrite => renameat(own, &*self.name, directory, name)?,
-            PutMode::Create => match renameat_with(own, &*self.name, directory, name, RenameFlags::NOREPLACE) {
+            PutMode::Overwrite => calls.rename(from, to)?,
+            PutMode::Create => match calls.rename_exclusively(from, to) {
                 // A filesystem without this kind of rename; a second name does the same in two steps.
-                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
-                    return linkat(own, &*self.name, directory, name, AtFlags::empty());
-                }
+                Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => return calls.link(from, to),
                 renamed => renamed?,
             },
         }
@@ -138,23 +143,16 @@ impl Staged {
 impl Drop for Staged {
     fn drop(&mut self) {
         if !self.is_gone {
-            let _ = unlinkat(&self.staging.own, &*self.name, AtFlags::empty());
+            let _ = self.staging.calls.remove_file(at(&self.staging.own, &self.name));
         }
     }
 }
 
-fn create_directory(parent: impl AsFd, name: &str) -> Result<()> {
-    match mkdirat(parent, name, DIRECTORY_MODE) {
-        Err(Errno::EXIST) => Ok(()),
-        created => created,
-    }
-}
-
-fn create_numbered(all: &OwnedFd) -> Result<String> {
+fn create_numbered(calls: &Calls, all: &OwnedFd) -> Result<String> {
     let mut number = 0_u32;
     loop {
         let name = number.to_string();
-        match mkdirat(all, &*name, DIRECTORY_MODE) {
+        match calls.create_directory(at(all, &name)) {
             Ok(()) => return Ok(name),
             Err(Errno::EXIST) => number += 1,
             Err(errno) => return Err(errno),
@@ -162,20 +160,18 @@ fn create_numbered(all: &OwnedFd) -> Result<String> {
     }
 }
 
-fn open_lock(directory: &OwnedFd) -> Result<OwnedFd> {
-    openat(directory, LOCK, OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC, FILE_MODE)
+fn open_lock(calls: &Calls, directory: &OwnedFd) -> Result<OwnedFd> {
+    calls.create_file(at(directory, LOCK), OFlags::RDWR)
 }
 
 /// Removes the directories of dead processes. Only under the common lock.
-fn sweep(all: &OwnedFd) -> Result<()> {
+fn sweep(calls: &Calls, all: &OwnedFd) -> Result<()> {
     for name in names(all)? {
-        if name == LOCK {
-            continue;
-        }
+        // Whatever is no directory belongs to all.
         let Ok(directory) = openat(all, &*name, DIRECTORY, Mode::empty()) else { continue };
-        let lock = open_lock(&directory)?;
+        let lock = open_lock(calls, &directory)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => remove_directory(all, &name)?,
+            Ok(()) => remove_directory(calls, all, &name)?,
             Err(Errno::WOULDBLOCK) => {}
             Err(errno) => return Err(errno),
         }
@@ -183,12 +179,12 @@ fn sweep(all: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-fn remove_directory(all: &OwnedFd, name: &str) -> Result<()> {
+fn remove_directory(calls: &Calls, all: &OwnedFd, name: &str) -> Result<()> {
     let directory = openat(all, name, DIRECTORY, Mode::empty())?;
     for file in names(&directory)? {
-        unlinkat(&directory, &*file, AtFlags::empty())?;
+        calls.remove_file(at(&directory, &file))?;
     }
-    unlinkat(all, name, AtFlags::REMOVEDIR)
+    calls.remove_directory(at(all, name))
 }
 
 fn names(directory: &OwnedFd) -> Result<Vec<String>> {

@@ -7,22 +7,23 @@
 use std::{collections::HashMap, io, sync::Mutex};
 
 use rustix::{
-    fd::{AsFd, OwnedFd},
-    fs::{AtFlags, StatxFlags, fsync, statx},
+    fd::OwnedFd,
+    fs::{AtFlags, StatxFlags, statx},
     io::{Errno, Result},
 };
 
-use super::root::{Root, split_last};
+use super::{
+    calls::{Calls, Syncing},
+    root::{Root, split_last},
+};
 
 /// How many directories are remembered; past that, all are forgotten and learnt again.
 const KNOWN_MAX: usize = 4_096;
 
 /// Syncs, and remembers which directories are on the disk with all that is above them.
-#[derive(Default)]
 pub(super) struct Syncs {
+    calls: Calls,
     on_disk: Mutex<HashMap<String, Identity>>,
-    #[cfg(test)]
-    pub(super) script: super::tests::SyncScript,
 }
 
 /// Tells a directory from a later one at the same path: its number may be used again, its birth not.
@@ -34,16 +35,13 @@ struct Identity {
 }
 
 impl Syncs {
-    /// Syncs a file or a directory, once: after a failure the kernel forgets what it could not write.
-    pub(super) fn sync(&self, fd: impl AsFd) -> Result<()> {
-        #[cfg(test)]
-        self.script.step()?;
-        fsync(fd)
+    pub(super) fn new(calls: Calls) -> Self {
+        Self { calls, on_disk: Mutex::default() }
     }
 
     /// Syncs `directory`, which is at `path`, and what is above it and not known to be on the disk.
     pub(super) fn sync_upwards(&self, root: &Root, path: &str, directory: &OwnedFd) -> io::Result<()> {
-        self.sync(directory)?;
+        self.calls.sync(directory, Syncing::Directory)?;
         let mut path = path;
         let mut identity = identify(directory)?;
         let mut synced = Vec::new();
@@ -55,7 +53,7 @@ impl Syncs {
                 Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
                 Err(errno) => return Err(errno.into()),
             };
-            self.sync(&parent_directory)?;
+            self.calls.sync(&parent_directory, Syncing::DirectoryAbove)?;
             synced.push((path.to_owned(), identity));
             path = parent;
             identity = identify(&parent_directory)?;

@@ -1,45 +1,26 @@
 //! What only this storage promises; the promises of every storage are in the conformance suite.
 
-use std::{
-    fs,
-    os::unix::fs::symlink,
-    path::Path,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use rustix::io::Errno;
+use rustix::{
+    fs::{Advice, fadvise},
+    io::Errno,
+};
 use tempfile::TempDir;
 
-use super::{PosixStorage, root::Root, staging::STAGING_DIRECTORY};
+use super::{
+    PosixStorage,
+    calls::Calls,
+    power::{SyncVerdict, TracedDisk},
+    root::Root,
+    staging::STAGING_DIRECTORY,
+};
 use crate::{
     Body, BodyError, Durability, Error, ListDepth, ListRequest, ObjectKey, ObjectMeta, ObjectStorage, ObjectStorageExt,
-    PutMode, PutOptions,
+    PosixFlatStorage, PutMode, PutOptions,
 };
-
-/// Counts syncs, and lets one of them fail.
-#[derive(Default)]
-pub(super) struct SyncScript {
-    seen: AtomicU64,
-    /// The number of the sync that fails, from 1; 0 for none.
-    fails: AtomicU64,
-}
-
-impl SyncScript {
-    pub(super) fn step(&self) -> rustix::io::Result<()> {
-        let number = self.seen.fetch_add(1, Ordering::Relaxed) + 1;
-        if number == self.fails.load(Ordering::Relaxed) { Err(Errno::IO) } else { Ok(()) }
-    }
-
-    fn seen(&self) -> u64 {
-        self.seen.load(Ordering::Relaxed)
-    }
-
-    fn fail_nth_from_now(&self, nth: u64) {
-        self.fails.store(self.seen() + nth, Ordering::Relaxed);
-    }
-}
 
 fn key(key: &str) -> ObjectKey {
     ObjectKey::parse(key).unwrap()
@@ -49,6 +30,22 @@ async fn open() -> (TempDir, PosixStorage) {
     let directory = tempfile::tempdir().unwrap();
     let storage = PosixStorage::open(directory.path()).await.unwrap();
     (directory, storage)
+}
+
+/// A storage in `directory/objects` whose syncs are counted and may fail.
+async fn open_traced() -> (TempDir, TracedDisk, PosixStorage) {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = TracedDisk::new(directory.path()).unwrap();
+    let storage = disk.open_posix("objects").await.unwrap();
+    (directory, disk, storage)
+}
+
+fn fail_nth_sync(disk: &TracedDisk, nth: usize) {
+    let mut seen = 0;
+    disk.on_sync(move |_| {
+        seen += 1;
+        if seen == nth { SyncVerdict::Fail } else { SyncVerdict::Make }
+    });
 }
 
 async fn put(storage: &PosixStorage, name: &str) -> crate::Result<()> {
@@ -61,10 +58,10 @@ async fn put_relaxed(storage: &PosixStorage, name: &str) {
 }
 
 /// How many syncs a write takes.
-async fn syncs_of_put(storage: &PosixStorage, name: &str) -> u64 {
-    let before = storage.store.syncs.script.seen();
+async fn syncs_of_put(disk: &TracedDisk, storage: &PosixStorage, name: &str) -> usize {
+    let before = disk.syncs();
     put(storage, name).await.unwrap();
-    storage.store.syncs.script.seen() - before
+    disk.syncs() - before
 }
 
 /// The objects that are being written, of every process.
@@ -95,47 +92,47 @@ async fn what_was_written_is_a_plain_file() {
 
 #[tokio::test]
 async fn a_synced_write_syncs_what_is_not_known_to_be_on_disk() {
-    let (_directory, storage) = open().await;
-    assert_eq!(syncs_of_put(&storage, "a").await, 2, "the file and the root");
-    assert_eq!(syncs_of_put(&storage, "d/e/1").await, 4, "the file, and e, d and the root");
-    assert_eq!(syncs_of_put(&storage, "d/e/2").await, 2, "the file and e; the rest is on the disk");
-    assert_eq!(syncs_of_put(&storage, "d/f/1").await, 3, "the file, f, and d");
+    let (_directory, disk, storage) = open_traced().await;
+    assert_eq!(syncs_of_put(&disk, &storage, "a").await, 2, "the file and the root");
+    assert_eq!(syncs_of_put(&disk, &storage, "d/e/1").await, 4, "the file, and e, d and the root");
+    assert_eq!(syncs_of_put(&disk, &storage, "d/e/2").await, 2, "the file and e; the rest is on the disk");
+    assert_eq!(syncs_of_put(&disk, &storage, "d/f/1").await, 3, "the file, f, and d");
     for name in ["d/e/1", "d/e/2"] {
         storage.delete(&key(name)).await.unwrap();
     }
-    assert_eq!(syncs_of_put(&storage, "d/e/3").await, 3, "the file, a new e, and d");
+    assert_eq!(syncs_of_put(&disk, &storage, "d/e/3").await, 3, "the file, a new e, and d");
 }
 
 #[tokio::test]
 async fn a_directory_that_a_relaxed_write_or_another_process_made_is_synced_by_the_first_synced_one() {
-    let (directory, storage) = open().await;
-    let before = storage.store.syncs.script.seen();
+    let (_directory, disk, storage) = open_traced().await;
+    let before = disk.syncs();
     put_relaxed(&storage, "d/e/1").await;
-    assert_eq!(storage.store.syncs.script.seen(), before, "a relaxed write syncs nothing");
-    assert_eq!(syncs_of_put(&storage, "d/e/2").await, 4);
-    let other = PosixStorage::open(directory.path()).await.unwrap();
-    assert_eq!(syncs_of_put(&other, "d/e/3").await, 4);
+    assert_eq!(disk.syncs(), before, "a relaxed write syncs nothing");
+    assert_eq!(syncs_of_put(&disk, &storage, "d/e/2").await, 4);
+    let other = disk.open_posix("objects").await.unwrap();
+    assert_eq!(syncs_of_put(&disk, &other, "d/e/3").await, 4);
 }
 
 #[tokio::test]
 async fn a_file_that_cannot_be_synced_is_not_published() {
-    let (directory, storage) = open().await;
+    let (directory, disk, storage) = open_traced().await;
     put(&storage, "d/old").await.unwrap();
-    storage.store.syncs.script.fail_nth_from_now(1);
-    let before = storage.store.syncs.script.seen();
+    fail_nth_sync(&disk, 1);
+    let before = disk.syncs();
     let error = put(&storage, "d/new").await.unwrap_err();
     assert!(matches!(error, Error::Unavailable { doing: "syncing", .. }), "{error:?}");
-    assert_eq!(storage.store.syncs.script.seen(), before + 1, "it is not tried again");
+    assert_eq!(disk.syncs(), before + 1, "it is not tried again");
     assert!(!storage.exists(&key("d/new")).await.unwrap());
-    assert_eq!(staged(directory.path()), [""; 0]);
+    assert_eq!(staged(&directory.path().join("objects")), [""; 0]);
     put(&storage, "d/new").await.unwrap();
 }
 
 #[tokio::test]
 async fn a_directory_that_cannot_be_synced_puts_the_storage_out_of_use() {
     for nth in [2, 3, 4] {
-        let (directory, storage) = open().await;
-        storage.store.syncs.script.fail_nth_from_now(nth);
+        let (directory, disk, storage) = open_traced().await;
+        fail_nth_sync(&disk, nth);
         let error = put(&storage, "d/e/1").await.unwrap_err();
         assert!(matches!(error, Error::Unusable { .. }), "{error:?}");
         // Reading the object back would prove nothing.
@@ -150,7 +147,7 @@ async fn a_directory_that_cannot_be_synced_puts_the_storage_out_of_use() {
             assert!(matches!(&error, Error::Unusable { message, .. } if message.contains("d/e/1")), "{error:?}");
         }
         drop(storage);
-        put(&PosixStorage::open(directory.path()).await.unwrap(), "x").await.unwrap();
+        put(&PosixStorage::open(directory.path().join("objects")).await.unwrap(), "x").await.unwrap();
     }
 }
 
@@ -227,7 +224,9 @@ async fn what_a_dead_writer_left_is_swept_and_what_a_living_one_writes_is_not() 
     assert_eq!(staged(directory.path()), [""; 0]);
     drop((living, other));
     let left = fs::read_dir(directory.path().join(STAGING_DIRECTORY)).unwrap().map(|entry| entry.unwrap().file_name());
-    assert_eq!(left.collect::<Vec<_>>(), ["lock"], "closing removes what opening made");
+    let mut left: Vec<_> = left.collect();
+    left.sort();
+    assert_eq!(left, ["format", "lock"], "closing removes what opening made");
 }
 
 #[tokio::test]
@@ -275,7 +274,7 @@ fn an_old_kernel_reaches_no_further() {
     fs::write(directory.path().join("a/b/c"), "").unwrap();
     symlink(outside.path(), directory.path().join("a/link")).unwrap();
     let fd = || std::fs::File::open(directory.path()).unwrap().into();
-    for root in [Root::new(fd()), Root::without_openat2(fd())] {
+    for root in [Root::new(fd(), Calls::default()), Root::without_openat2(fd())] {
         root.open("a/b/c", rustix::fs::OFlags::RDONLY).unwrap();
         root.open_directory("").unwrap();
         root.open_or_create_directory("a/d/e").unwrap();
@@ -334,11 +333,49 @@ async fn foreign_files_are_passed_over() {
 #[tokio::test]
 async fn a_file_that_somebody_truncated_is_reported() {
     let (directory, storage) = open().await;
-    storage.put_bytes(&key("a"), vec![1; 2_000_000].into(), PutMode::Create).await.unwrap();
+    storage.put_bytes(&key("a"), vec![1; 8_000_000].into(), PutMode::Create).await.unwrap();
     let object = storage.get(&key("a"), crate::GetRange::Full).await.unwrap();
     fs::File::options().write(true).open(directory.path().join("a")).unwrap().set_len(10).unwrap();
     let read: crate::Result<Vec<_>> = object.stream.try_collect().await;
     assert!(matches!(read.unwrap_err(), Error::Corrupt { .. }));
+}
+
+/// How many descriptors of this process are open on a file.
+fn descriptors_of(path: &Path) -> usize {
+    let all = fs::read_dir("/proc/self/fd").unwrap().filter_map(|entry| fs::read_link(entry.unwrap().path()).ok());
+    all.filter(|target| target == path).count()
+}
+
+#[tokio::test]
+async fn what_is_in_memory_and_what_is_not_is_read_and_one_who_leaves_keeps_nothing_open() {
+    let (directory, storage) = open().await;
+    let path = directory.path().canonicalize().unwrap().join("a");
+    let content: Vec<_> = (0..8_000_000_u32).map(|at| (at.wrapping_mul(0x9e37_79b9) >> 24) as u8).collect();
+    storage.put_bytes(&key("a"), content.clone().into(), PutMode::Create).await.unwrap();
+
+    let file = fs::File::open(&path).unwrap();
+    file.sync_all().unwrap();
+    for is_forgotten in [false, true] {
+        let mut stream = storage.get(&key("a"), crate::GetRange::Full).await.unwrap().stream;
+        let mut read = Vec::new();
+        while let Some(piece) = stream.try_next().await.unwrap() {
+            read.extend_from_slice(&piece);
+            if is_forgotten {
+                fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+            }
+        }
+        assert!(read == content);
+    }
+    drop(file);
+
+    let mut leaving = storage.get(&key("a"), crate::GetRange::Full).await.unwrap().stream;
+    leaving.try_next().await.unwrap();
+    assert!(descriptors_of(&path) > 0);
+    drop(leaving);
+    // A system call that was under way ends by itself.
+    while descriptors_of(&path) > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
@@ -362,18 +399,102 @@ async fn opening_creates_the_directory_or_says_why_it_cannot() {
     }
 }
 
-#[tokio::test]
-async fn a_listing_opens_only_what_is_on_its_way() {
-    let (_directory, storage) = open().await;
-    for name in ["a/1", "b/b/1", "b/c/1", "b/d/1", "e/1"] {
-        put(&storage, name).await.unwrap();
-    }
-    let request = ListRequest { start_after: Some("b/c/1".to_owned()), ..ListRequest::prefix("b/") };
+/// What a listing yields, and which directories it opens for that.
+fn walk(storage: &PosixStorage, request: ListRequest) -> (Vec<String>, Vec<String>) {
     let mut walk = super::walk::Walk::new(storage.store.layout, request);
     let mut names = Vec::new();
     while !walk.is_done() {
         names.extend(walk.page(&storage.store.root).unwrap().iter().map(|entry| entry.name().to_owned()));
     }
+    (names, walk.opened.into_inner())
+}
+
+#[tokio::test]
+async fn a_listing_opens_only_what_is_on_its_way() {
+    let (_directory, storage) = open().await;
+    for name in ["a/1", "b/b/1", "b/c/1", "b/d/1", "e/1"] {
+        put_relaxed(&storage, name).await;
+    }
+    let request = ListRequest { start_after: Some("b/c/1".to_owned()), ..ListRequest::prefix("b/") };
+    let (names, opened) = walk(&storage, request);
     assert_eq!(names, ["b/d/1"]);
-    assert_eq!(walk.opened, ["b/", "b/c/", "b/d/"]);
+    assert_eq!(opened, ["b/", "b/c/", "b/d/"]);
+}
+
+#[tokio::test]
+async fn a_listing_that_starts_deep_in_a_tree_does_not_walk_what_is_before() {
+    let (_directory, storage) = open().await;
+    for number in 0..10 * 10 * 10 {
+        put_relaxed(&storage, &format!("t/{}/{}/{}", number / 100, number / 10 % 10, number % 10)).await;
+    }
+    let start_after = Some("t/8/8/8".to_owned());
+    let (names, opened) = walk(&storage, ListRequest { start_after: start_after.clone(), ..ListRequest::default() });
+    assert_eq!(names.len(), 111);
+    assert_eq!(opened[..5], ["", "t/", "t/8/", "t/8/8/", "t/8/9/"]);
+    assert_eq!(opened.len(), 3 + 2 + 1 + 10, "the way down, and 9/* behind it");
+
+    let depth = ListDepth::OneLevel;
+    let (names, opened) = walk(&storage, ListRequest { start_after, depth, ..ListRequest::prefix("t/8/") });
+    assert_eq!(names, ["t/8/8/", "t/8/9/"]);
+    assert_eq!(opened, ["t/8/", "t/8/8/", "t/8/9/"]);
+}
+
+/// What the first opening wrote down; frozen, because other versions read it.
+fn marker(root: &Path) -> String {
+    fs::read_to_string(root.join(STAGING_DIRECTORY).join("format")).unwrap()
+}
+
+#[tokio::test]
+async fn a_directory_is_opened_only_as_what_it_was_made_as() {
+    let (posix, flat) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    put(&PosixStorage::open(posix.path()).await.unwrap(), "a/b").await.unwrap();
+    let storage = PosixFlatStorage::open(flat.path()).await.unwrap();
+    storage.put_bytes(&key("a/b"), "a/b".into(), PutMode::Create).await.unwrap();
+    assert_eq!(marker(posix.path()), "runyard posix 1\n");
+    assert_eq!(marker(flat.path()), "runyard posixflat 1\n");
+
+    let error = PosixFlatStorage::open(posix.path()).await.unwrap_err().to_string();
+    assert!(error.contains("it belongs to a PosixStorage"), "{error}");
+    let error = PosixStorage::open(flat.path()).await.unwrap_err().to_string();
+    assert!(error.contains("it belongs to a PosixFlatStorage"), "{error}");
+
+    let storage = PosixStorage::open(posix.path()).await.unwrap();
+    assert_eq!(storage.get_bytes(&key("a/b")).await.unwrap(), "a/b");
+    let storage = PosixFlatStorage::open(flat.path()).await.unwrap();
+    assert_eq!(storage.get_bytes(&key("a/b")).await.unwrap(), "a/b");
+}
+
+#[tokio::test]
+async fn a_directory_of_an_unknown_format_is_refused_and_left_alone() {
+    let (directory, storage) = open().await;
+    put(&storage, "a").await.unwrap();
+    drop(storage);
+    for unknown in ["runyard posix 2\n", "", "\u{1b}[31mred"] {
+        fs::write(directory.path().join(STAGING_DIRECTORY).join("format"), unknown).unwrap();
+        let error = PosixStorage::open(directory.path()).await.unwrap_err().to_string();
+        assert!(error.contains("which this version does not know"), "{error}");
+        assert!(!error.contains('\u{1b}'), "{error:?}");
+        assert_eq!(marker(directory.path()), unknown);
+    }
+}
+
+#[tokio::test]
+async fn a_directory_without_a_mark_is_taken_as_what_it_may_be() {
+    let plain = tempfile::tempdir().unwrap();
+    fs::create_dir_all(plain.path().join("conf.d")).unwrap();
+    fs::write(plain.path().join("conf.d/x"), "mine").unwrap();
+    let error = PosixFlatStorage::open(plain.path()).await.unwrap_err().to_string();
+    assert!(error.contains("it holds `conf.d/x`"), "{error}");
+    assert!(error.contains("open it as a PosixStorage"), "{error}");
+    let storage = PosixStorage::open(plain.path()).await.unwrap();
+    assert_eq!(storage.get_bytes(&key("conf.d/x")).await.unwrap(), "mine");
+    assert_eq!(marker(plain.path()), "runyard posix 1\n");
+
+    let flat = tempfile::tempdir().unwrap();
+    fs::create_dir_all(flat.path().join("a.d/empty")).unwrap();
+    fs::create_dir(flat.path().join("lost+found")).unwrap();
+    fs::write(flat.path().join("a.d/b#"), "older").unwrap();
+    let storage = PosixFlatStorage::open(flat.path()).await.unwrap();
+    assert_eq!(storage.get_bytes(&key("a/b")).await.unwrap(), "older");
+    assert_eq!(marker(flat.path()), "runyard posixflat 1\n");
 }

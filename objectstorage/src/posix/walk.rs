@@ -34,9 +34,9 @@ pub(super) struct Walk {
     /// The directory that holds everything with the prefix, until it has been opened.
     start: Option<String>,
     levels: Vec<Level>,
-    /// The directories that were read.
+    /// The directories that were opened, each time.
     #[cfg(test)]
-    pub(super) opened: Vec<String>,
+    pub(super) opened: std::cell::RefCell<Vec<String>>,
 }
 
 /// A directory on the way down.
@@ -61,7 +61,7 @@ impl Walk {
             request,
             levels: Vec::new(),
             #[cfg(test)]
-            opened: Vec::new(),
+            opened: std::cell::RefCell::default(),
         }
     }
 
@@ -114,8 +114,6 @@ impl Walk {
 
     fn descend(&mut self, root: &Root, path: String) -> Result<()> {
         if let Some((directory, mut names)) = self.read(root, &path)? {
-            #[cfg(test)]
-            self.opened.push(path.clone());
             names.sort_unstable();
             names.dedup();
             self.levels.push(Level { path, names: names.into_iter(), directory: Some(directory) });
@@ -125,7 +123,7 @@ impl Walk {
 
     /// The names in a directory that were asked for; `None` if it is gone.
     fn read(&self, root: &Root, path: &str) -> Result<Option<(OwnedFd, Vec<String>)>> {
-        let Some(directory) = open(root, path)? else { return Ok(None) };
+        let Some(directory) = self.open(root, path)? else { return Ok(None) };
         let mut names = Vec::new();
         for_each_name(&directory, path, |name| {
             if self.is_wanted(path, &name) {
@@ -136,9 +134,15 @@ impl Walk {
         Ok(Some((directory, names)))
     }
 
+    fn open(&self, root: &Root, path: &str) -> Result<Option<OwnedFd>> {
+        #[cfg(test)]
+        self.opened.borrow_mut().push(path.to_owned());
+        open(root, path)
+    }
+
     /// Whether there is a key below `path` that was asked for. Directories may be empty, after a crash for one.
     fn holds_anything(&self, root: &Root, path: &str) -> Result<bool> {
-        let Some(directory) = open(root, path)? else { return Ok(false) };
+        let Some(directory) = self.open(root, path)? else { return Ok(false) };
         let mut is_found = false;
         let mut below = Vec::new();
         for_each_name(&directory, path, |name| {

@@ -14,12 +14,39 @@ use futures::stream::BoxStream;
 use crate::{
     Body, Error, GetObject, GetRange, ListEntry, ListRequest, ObjectKey, ObjectMeta, ObjectStorage, PosixStorage,
     PutOptions, Result,
-    posix::layout::{Directory, Layout, Obstacle},
+    posix::layout::{Directory, Format, Layout, Obstacle},
 };
 
 mod escape;
 #[cfg(test)]
 mod tests;
+
+/// What fuzz targets see of the escaping; no part of the interface.
+#[cfg(feature = "test-util")]
+#[doc(hidden)]
+pub mod escaping {
+    use super::escape;
+
+    /// The path of the object with the key `text`.
+    pub fn object_path(text: &str) -> String {
+        escape::object_path(text)
+    }
+
+    /// The text of an object's path, if it is one.
+    pub fn object_text(path: &str) -> Option<String> {
+        escape::object_text(path)
+    }
+
+    /// What the paths of all keys that begin with `text` begin with.
+    pub fn beginning(text: &str) -> String {
+        escape::beginning(text)
+    }
+
+    /// The text that everything below a directory begins with, if it is one.
+    pub fn directory_text(path: &str) -> Option<String> {
+        escape::directory_text(path)
+    }
+}
 
 /// A storage in a directory that holds every key: `a` beside `a/b`, and components of any length.
 ///
@@ -40,8 +67,8 @@ mod tests;
 /// | `Log/v1.2` | `=4cog.d/v1..2#` |
 /// | 100 times `x` | 80 times `x`, `+/`, 20 times `x`, `#` |
 ///
-/// The directory of a [`PosixStorage`] opened as this one looks empty, because none of its names end so. Move the
-/// objects through the two storages instead.
+/// None of the files of a [`PosixStorage`] has such a name, so its directory would look empty. It is refused: by its
+/// mark, and without one by the first file of another name. Move the objects through the two storages instead.
 ///
 /// ```
 /// use runyard_objectstorage::{ObjectKey, ObjectStorageExt, PosixFlatStorage, PutMode};
@@ -69,7 +96,13 @@ impl PosixFlatStorage {
     /// # Errors
     /// Those of [`PosixStorage::open`].
     pub async fn open(root: impl AsRef<Path>) -> Result<Self> {
-        Ok(Self(PosixStorage::open_with(root.as_ref(), &Flat).await?))
+        Ok(Self(PosixStorage::open_layout(root.as_ref(), &Flat).await?))
+    }
+
+    /// `storage` has the layout [`Flat`].
+    #[cfg(any(test, feature = "test-util"))]
+    pub(crate) fn from_posix(storage: PosixStorage) -> Self {
+        Self(storage)
     }
 }
 
@@ -104,9 +137,13 @@ impl fmt::Debug for PosixFlatStorage {
 
 /// The path is the escaped key.
 #[derive(Clone, Copy, Debug)]
-struct Flat;
+pub(crate) struct Flat;
 
 impl Layout for Flat {
+    fn format(&self) -> Format {
+        Format::PosixFlat
+    }
+
     fn path<'k>(&self, key: &'k ObjectKey) -> Result<Cow<'k, str>, &'static str> {
         Ok(Cow::Owned(escape::object_path(key.as_str())))
     }

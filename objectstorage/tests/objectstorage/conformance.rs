@@ -8,8 +8,8 @@ use std::{
 };
 
 use runyard_objectstorage::{
-    CallKind, FaultyStorage, KEY_BYTES_MAX, MemoryStorage, MetricsStorage, ObjectStorage, PosixFlatStorage,
-    PosixStorage, PrefixStorage, RetrySettings, RetryStorage, Verdict, conformance,
+    CallKind, FaultyStorage, KEY_BYTES_MAX, MemoryStorage, MetricsStorage, ObjectStorage, ObjectStoreStorage,
+    PosixFlatStorage, PosixStorage, PrefixStorage, RetrySettings, RetryStorage, Verdict, conformance,
 };
 use tempfile::TempDir;
 
@@ -49,6 +49,14 @@ fn on_disk() -> conformance::Settings {
     let mut settings = conformance::Settings::default();
     settings.race_rounds = 15;
     settings
+}
+
+/// Longer races, in memory: without the disk to wait for, they are closer as well. A release takes 10,000 rounds.
+fn in_memory_races() -> usize {
+    match std::env::var("RUNYARD_RACE_ROUNDS") {
+        Ok(rounds) => rounds.parse().expect("RUNYARD_RACE_ROUNDS is a number"),
+        Err(_) => 200,
+    }
 }
 
 /// The prefix `p` and its slash take two bytes from every key.
@@ -104,7 +112,9 @@ async fn posix_below_a_prefix_conforms() {
         let part = PrefixStorage::new(directories.open_in_memory().await, "p");
         Arc::new(part.unwrap()) as Arc<dyn ObjectStorage>
     };
-    conformance::run_with(make, below_prefix()).await;
+    let mut settings = below_prefix();
+    settings.race_rounds = in_memory_races();
+    conformance::run_with(make, settings).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,6 +133,27 @@ async fn posixflat_below_a_prefix_conforms() {
     let directories = Directories::default();
     let make = async || {
         let part = PrefixStorage::new(directories.open_flat(in_memory()).await, "p");
+        Arc::new(part.unwrap()) as Arc<dyn ObjectStorage>
+    };
+    let mut settings = below_prefix();
+    settings.race_rounds = in_memory_races();
+    conformance::run_with(make, settings).await;
+}
+
+async fn open_object_store() -> ObjectStoreStorage {
+    let store = Arc::new(object_store::memory::InMemory::new());
+    ObjectStoreStorage::open(store, Default::default()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_store_conforms() {
+    conformance::run(async || Arc::new(open_object_store().await) as Arc<dyn ObjectStorage>).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_store_below_a_prefix_conforms() {
+    let make = async || {
+        let part = PrefixStorage::new(open_object_store().await, "p");
         Arc::new(part.unwrap()) as Arc<dyn ObjectStorage>
     };
     conformance::run_with(make, below_prefix()).await;

@@ -2,3 +2,4 @@
 
 mod conformance;
 mod listing;
+mod power_loss;

@@ -5,6 +5,7 @@
 //!              tip: lsn u64 | hash 32
 //!              position
 //!              history: transactions u64 | forgotten position | count of marks | (transactions u64 | position) ...
+//!              count of reasons for maintenance, 0 or 1 | reason
 //!              count of collections | collection ...
 //!              SHA-256 of everything before
 //! collection   name | count of base files | file ... | count of deltas | delta ...
@@ -39,7 +40,7 @@ const HASH_BYTES: usize = size_of::<Hash>();
 
 /// Writes a manifest; returns it with its hash.
 pub(crate) fn encode(manifest: &Manifest) -> (Bytes, Hash) {
-    let Manifest { number, previous, tip, position, history, collections } = manifest;
+    let Manifest { number, previous, tip, position, history, maintenance, collections } = manifest;
     let mut out = Vec::new();
     out.put_slice(MAGIC);
     out.put_u32_le(VERSION);
@@ -54,6 +55,10 @@ pub(crate) fn encode(manifest: &Manifest) -> (Bytes, Hash) {
     for (transactions, position) in &history.marks {
         out.put_u64_le(*transactions);
         put_position(&mut out, *position);
+    }
+    put_length(&mut out, usize::from(maintenance.is_some()));
+    if let Some(reason) = maintenance {
+        put_bytes(&mut out, reason.as_bytes());
     }
     put_length(&mut out, collections.len());
     for (name, CollectionFiles { base, deltas, folded }) in collections {
@@ -105,7 +110,13 @@ fn decode_content(number: u64, mut reader: Reader<'_>) -> Result<Manifest, Damag
     let tip = Tip { lsn: reader.u64()?, hash: reader.array()? };
     let position = position(&mut reader)?;
     let history = history(&mut reader)?;
-    let mut manifest = Manifest { number, previous, tip, position, history, collections: Default::default() };
+    let maintenance = match reader.length()? {
+        0 => None,
+        1 => Some(reader.text()?.to_owned()),
+        _ => return Err("it gives several reasons for maintenance"),
+    };
+    let mut manifest =
+        Manifest { number, previous, tip, position, history, maintenance, collections: Default::default() };
     for _ in 0..reader.length()? {
         let name = reader.text()?;
         if manifest.collections.last_key_value().is_some_and(|(before, _)| before.as_str() >= name) {

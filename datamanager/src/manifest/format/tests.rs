@@ -37,6 +37,7 @@ fn sample() -> Manifest {
             marks: [(230_000, Position { lsn: 7, index: 0 }), (240_000, Position { lsn: 8, index: 9 })].into(),
             forgotten: Position { lsn: 6, index: 1 },
         },
+        maintenance: Some("moving house".to_owned()),
         collections: [("\0groups".to_owned(), CollectionFiles::default()), ("runs".to_owned(), runs)].into(),
     }
 }

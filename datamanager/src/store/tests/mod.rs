@@ -1,5 +1,4 @@
 use futures::FutureExt;
-use runyard_objectstorage::ObjectStorageExt;
 
 use super::*;
 use crate::{

@@ -52,11 +52,12 @@ impl Cleaner {
                 () = self.sleep_until(deadline) => {}
             }
             let ours = *published.borrow_and_update();
-            deadline = match self.clean(ours).await {
+            let cleaned = self.clean(ours).await;
+            board.cleaning_ended(cleaned.as_ref().err().cloned());
+            deadline = match cleaned {
                 Ok(deadline) => deadline,
                 Err(error) => {
                     tracing::warn!(%error, "cleaning failed; it is tried again");
-                    board.checkpoint_ended(Some(error));
                     Some(self.watch.uptime().now() + RETRY_AFTER)
                 }
             };

@@ -19,7 +19,7 @@ use crate::{
     wal::{log::LogObjects, uptime::Uptime},
 };
 
-mod format;
+pub(crate) mod format;
 pub(crate) mod gate;
 
 pub(crate) use gate::Checked;

@@ -7,7 +7,7 @@ use crate::wal::clean::Cleaner;
 
 fn cleaner(process: &Process) -> Cleaner {
     let handle = &process.data.handle;
-    Cleaner::new(handle.source.log.clone(), handle.source.floor.clone(), Arc::clone(&handle.pins))
+    Cleaner::new(handle.source.log.clone(), handle.source.floor.clone(), Arc::clone(&handle.current.pins))
 }
 
 async fn is_whole(objects: &Arc<MemoryStorage>, count: u64) {
@@ -118,7 +118,7 @@ async fn a_cleaner_that_dies_anywhere_leaves_a_whole_store_and_the_next_one_fini
             for n in 1..=7 {
                 process.write(n).await;
                 checkpoint(&process.data).await;
-                process.data.handle.published.send_replace(0);
+                process.data.handle.current.published.send_replace(0);
             }
         };
         checkpoints.await;

@@ -11,6 +11,7 @@ use crate::{
     layout::Layout, manifest::FileId, table::DataFiles,
 };
 
+mod attempts;
 mod cleaning;
 mod handing_back;
 mod opening;
@@ -32,7 +33,8 @@ fn objects() -> Arc<MemoryStorage> {
 fn builder(storage: impl ObjectStorage, uptime: &Arc<VirtualUptime>) -> WalBuilder {
     let uptime = Arc::clone(uptime);
     let builder = WalDataManager::builder(Arc::new(storage)).base_path("base").uptime(uptime);
-    builder.commit_timeout(Duration::from_secs(100_000))
+    // Checkpoints are made when a test says so.
+    builder.commit_timeout(Duration::from_secs(100_000)).checkpoint_age(Duration::MAX)
 }
 
 impl Process {
@@ -109,6 +111,7 @@ async fn checkpoint(data: &WalDataManager) -> u64 {
     let files = DataFiles::new(Arc::clone(&objects.storage), objects.layout.clone(), 0);
     let base = publish(&frozen, &files).await;
     let number = base.manifest().number;
-    data.handle.checkpointed(base);
+    assert!(data.handle.current.replace(base));
+    data.handle.current.published.send_replace(number);
     number
 }

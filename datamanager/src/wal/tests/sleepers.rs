@@ -5,7 +5,11 @@ use futures::{FutureExt, StreamExt, future::join_all};
 use runyard_objectstorage::{CallKind, Moment};
 
 use super::*;
-use crate::Error;
+use crate::{
+    Error,
+    manifest::Tip,
+    record::{BatchId, encode_batch, encode_payload},
+};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -78,13 +82,51 @@ async fn a_writer_that_slept_in_its_put_through_a_cleaning_is_not_acknowledged()
 async fn what_another_sleeper_left_in_the_log_is_not_applied() {
     let (objects, _, sleeper) = slept_through_a_cleaning().await;
     // What a writer that slept in its put made: it follows on what the sleeper has.
-    let tip = crate::manifest::Tip { lsn: 1, hash: sleeper.data.handle.store.tip().hash };
-    let id = crate::record::BatchId { writer: [9; 16], number: 0 };
-    let payload = crate::record::encode_payload(&transaction(666));
-    let (batch, _) = crate::record::encode_batch(2, id, &tip.hash, [&payload[..]].into_iter());
-    put(&objects, &log(2), batch).await;
-    sleeper.data.catch_up().await.expect("the store is opened anew");
+    leave_behind(&objects, sleeper.data.handle.store.tip()).await;
+    let hold = sleeper.storage.hold(CallKind::List, Moment::Before);
+    let (caught_up, ()) = tokio::join!(sleeper.data.catch_up(), async {
+        hold.arrived(1).await;
+        assert_eq!(content(&sleeper.data).await, (vec![1], Some(1)), "nothing is visible before the floor is read");
+        drop(hold);
+    });
+    caught_up.expect("the store is opened anew");
     assert_eq!(content(&sleeper.data).await, ((1..=6).collect(), Some(6)));
+}
+
+/// Puts into the slot after `tip` what a writer leaves there that slept in its put through a cleaning.
+async fn leave_behind(objects: &Arc<MemoryStorage>, tip: Tip) {
+    let id = BatchId { writer: [9; 16], number: 0 };
+    let payload = encode_payload(&transaction(666));
+    let (batch, _) = encode_batch(tip.lsn + 1, id, &tip.hash, [&payload[..]].into_iter());
+    put(objects, &log(tip.lsn + 1), batch).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_opening_does_not_take_what_a_sleeper_left_for_the_log() {
+    let objects = objects();
+    let busy = Process::open(&objects).await;
+    busy.checkpoints(2, 1).await;
+    let tip = busy.data.handle.store.tip();
+    busy.write(3).await;
+    let (storage, uptime) = (FaultyStorage::new(Arc::clone(&objects)), Arc::new(VirtualUptime::new()));
+    let mut opening = Box::pin(builder(storage.clone(), &uptime).open());
+    // The format, the manifest, the hash of the one before; then the log.
+    let mut hold = storage.hold(CallKind::Get, Moment::Before);
+    for _ in 0..4 {
+        drop(std::mem::replace(&mut hold, storage.hold(CallKind::Get, Moment::Before)));
+        tokio::select! {
+            biased;
+            _ = &mut opening => unreachable!("it is held"),
+            () = hold.arrived(1) => {}
+        }
+    }
+    busy.checkpoints(5, 4).await;
+    busy.wait_for_cleaner().await;
+    assert!(!objects.exists(&log(3)).await.expect("readable"), "what is being read was cleaned");
+    leave_behind(&objects, tip).await;
+    drop(hold);
+    let data = opening.await.expect("it starts over");
+    assert_eq!(content(&data).await, ((1..=8).collect(), Some(8)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -72,7 +72,7 @@ struct AnyLine<'a> {
 }
 
 /// A line after the first one.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
     Entry { collection: String, key: Bytes, value: Bytes },
     Trailer(Trailer),
@@ -177,4 +177,40 @@ impl Splitter {
         self.line += u64::from(!line.is_empty());
         (!line.is_empty()).then_some(line)
     }
+}
+
+/// What a fuzzer checks: it does not matter in which pieces lines come, and whatever is accepted is read the same once it
+/// was written again.
+#[cfg(feature = "test-util")]
+pub(crate) fn check_lines(bytes: &[u8]) {
+    let lines = split([bytes].into_iter());
+    let piece_bytes = bytes.first().map_or(1, |byte| usize::from(*byte).max(1));
+    assert_eq!(split(bytes.chunks(piece_bytes)), lines);
+    for line in lines {
+        if let Ok(header) = decode_header(&line) {
+            let again = encode(&header);
+            assert_eq!(decode_header(&again).map(|header| encode(&header)), Ok(again));
+        }
+        let Ok(decoded) = decode(&line) else { continue };
+        let again = match &decoded {
+            Line::Entry { collection, key, value } => encode_entry(collection, key, value),
+            Line::Trailer(trailer) => encode(trailer),
+        };
+        assert_eq!(decode(&again), Ok(decoded));
+    }
+}
+
+#[cfg(feature = "test-util")]
+fn split<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Vec<BytesMut> {
+    let mut splitter = Splitter::default();
+    let mut lines = Vec::new();
+    for piece in pieces {
+        splitter.push(piece);
+        while let Ok(Some(line)) = splitter.next() {
+            lines.push(line);
+        }
+    }
+    lines.extend(splitter.last());
+    assert_eq!(splitter.line, lines.len() as u64);
+    lines
 }

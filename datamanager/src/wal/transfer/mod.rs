@@ -12,7 +12,7 @@
 
 mod export;
 mod import;
-mod lines;
+pub(crate) mod lines;
 mod sort;
 
 pub use import::Imported;

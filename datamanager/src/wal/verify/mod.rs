@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use runyard_objectstorage::{ListEntry, ObjectStorage};
+use runyard_objectstorage::{ListEntry, ObjectKey, ObjectStorage};
 
 use self::{chains::check_chains, objects::Found};
 use super::{floor::FloorWatch, log::LogObjects, recovery, recovery::Source, uptime::SystemUptime};
@@ -29,6 +29,8 @@ pub struct Damaged {
     pub object: String,
     /// What is wrong with it.
     pub reason: String,
+    /// What to do about it.
+    pub advice: &'static str,
 }
 
 /// What a store was found to consist of.
@@ -64,13 +66,16 @@ impl Report {
     }
 
     fn damaged(&mut self, object: impl ToString, reason: impl Into<String>) {
-        self.damaged.push(Damaged { object: object.to_string(), reason: reason.into() });
+        self.damaged.push(Damaged { object: object.to_string(), reason: reason.into(), advice: "" });
     }
 
     /// Takes in what an error says of an object.
     fn failed(&mut self, object: impl ToString, error: &Error) {
         match error {
-            Error::Corrupt { object, reason } => self.damaged(object, reason),
+            Error::Corrupt { object, reason } => {
+                let reason = reason.trim_end_matches(newest::ADVICE).trim_end_matches(": ");
+                self.damaged(object, reason);
+            }
             Error::Storage { source, .. } if source.is_not_found() => self.damaged(object, "it is missing"),
             Error::Storage { source, .. } => self.damaged(object, format!("it cannot be read: {source}")),
             error => self.damaged(object, error.to_string()),
@@ -119,9 +124,28 @@ async fn attempt_to_verify(log: &LogObjects, files: &DataFiles) -> Result<Report
     {
         report.failed(log.layout.format(), &error);
     }
+    for damaged in &mut report.damaged {
+        damaged.advice = advice(&log.layout, &damaged.object);
+    }
     report.damaged.sort();
     report.damaged.dedup();
     Ok(report)
+}
+
+/// What can be done about a damaged object, by what it is.
+fn advice(layout: &Layout, object: &str) -> &'static str {
+    let Ok(key) = ObjectKey::parse(object) else { return "" };
+    if layout.lsn_of(&key).is_some() {
+        "bring it back from a backup; the store opens without it only if a checkpoint contains it"
+    } else if layout.manifest_number_of(&key).is_some() {
+        newest::ADVICE
+    } else if layout.floor_number_of(&key).is_some() {
+        "bring it back from a backup; it may be deleted if there is a floor with a higher number"
+    } else if layout.file_id_of(&key).is_some() {
+        "bring it back from a backup; the entries in it are nowhere else"
+    } else {
+        "bring it back from a backup; it never changes"
+    }
 }
 
 /// What whoever opens the store sees.

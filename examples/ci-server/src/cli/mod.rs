@@ -11,7 +11,10 @@ use std::{path::Path, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::client::{self, Client};
+use crate::{
+    client::{self, Client},
+    local::Temporary,
+};
 
 /// Continuous integration on nothing but a directory.
 #[derive(Debug, Parser)]
@@ -66,11 +69,11 @@ impl ServerArgs {
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 impl Cli {
-    /// Runs the command; says what went wrong on standard error.
-    pub(crate) async fn run(self) -> ExitCode {
+    /// Runs the command; says what went wrong on standard error. What it needs for a while is in `temporary`.
+    pub(crate) async fn run(self, temporary: &Temporary) -> ExitCode {
         let json = self.json;
         let done = match self.command {
-            Command::Run(args) => return run::run(args, json).await,
+            Command::Run(args) => return run::run(args, temporary, json).await,
             Command::Serve(args) => serve::run(args).await,
             Command::Project(command) => project::run(command, json).await,
             Command::Runs(command) => runs::run(command, json).await,

@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 
-use crate::local::{self, Options, RefChoice};
+use crate::local::{self, Options, RefChoice, Temporary};
 
 #[derive(Debug, Args)]
 #[command(
@@ -51,7 +51,7 @@ pub(super) struct RunArgs {
 }
 
 /// Runs, and says what went wrong on standard error.
-pub(super) async fn run(args: RunArgs, json: bool) -> ExitCode {
+pub(super) async fn run(args: RunArgs, temporary: &Temporary, json: bool) -> ExitCode {
     let reference = match (args.branch, args.tag) {
         (Some(branch), _) => RefChoice::Branch(branch),
         (None, Some(tag)) => RefChoice::Tag(tag),
@@ -69,7 +69,7 @@ pub(super) async fn run(args: RunArgs, json: bool) -> ExitCode {
         approve: args.approve,
         json,
     };
-    match Box::pin(local::run(options)).await {
+    match Box::pin(local::run(options, temporary)).await {
         Ok(ending) => ExitCode::from(ending.code()),
         Err(error) => {
             super::print_failure(&error, json);

@@ -24,6 +24,7 @@ mod text;
 mod variables;
 
 use std::{
+    cell::OnceCell,
     io,
     path::{Path, PathBuf},
 };
@@ -120,37 +121,51 @@ impl Error {
     }
 }
 
-/// Where everything is while it runs. Dropping it removes what is temporary.
+/// The temporary directory, once there is one. Dropping it removes the directory.
+///
+/// It is to be dropped after the runtime: only when that has ended, no thread of it writes any more, and a file that
+/// appears while a directory is removed makes the removal fail.
+#[derive(Debug, Default)]
+pub(crate) struct Temporary(OnceCell<TempDir>);
+
+impl Temporary {
+    fn make(&self) -> Result<&Path, Error> {
+        let directory = tempfile::Builder::new().prefix("runyard-run-").tempdir().map_err(Error::Temporary)?;
+        Ok(self.0.get_or_init(|| directory).path())
+    }
+}
+
+/// Where everything is while it runs.
 #[derive(Debug)]
-struct Place {
-    temporary: TempDir,
+struct Place<'a> {
+    temporary: &'a Path,
     kept: Option<DataDir>,
 }
 
-impl Place {
-    fn open(store: Option<&Path>) -> Result<Self, Error> {
+impl<'a> Place<'a> {
+    fn open(store: Option<&Path>, temporary: &'a Temporary) -> Result<Self, Error> {
         let kept = store.map(DataDir::open).transpose().map_err(|error| match error {
             data_dir::Error::InUse { directory, owner } => Error::StoreInUse { store: directory, owner },
             data_dir::Error::Io { directory, source } => Error::Store { store: directory, source: source.into() },
         })?;
-        let temporary = tempfile::Builder::new().prefix("runyard-run-").tempdir().map_err(Error::Temporary)?;
-        Ok(Self { temporary, kept })
+        Ok(Self { temporary: temporary.make()?, kept })
     }
 
     /// The directory of the data and the pods.
     fn root(&self) -> &Path {
-        self.kept.as_ref().map_or(self.temporary.path(), DataDir::root)
+        self.kept.as_ref().map_or(self.temporary, DataDir::root)
     }
 }
 
 /// Runs a definition, and shows what happens.
 ///
 /// # Errors
-/// If nothing was run, or not to the end; a run that fails is none. Nothing is left behind in either case.
-pub(crate) async fn run(options: Options) -> Result<Ending, Error> {
+/// If nothing was run, or not to the end; a run that fails is none. Nothing is left behind in either case, once
+/// `temporary` is dropped.
+pub(crate) async fn run(options: Options, temporary: &Temporary) -> Result<Ending, Error> {
     let (interrupts, _listening) = Interrupts::listen().map_err(Error::Signals)?;
     let prepared = tokio::select! {
-        prepared = prepare(&options) => prepared?,
+        prepared = prepare(&options, temporary) => prepared?,
         () = interrupts.stop.cancelled() => return Ok(Ending::Interrupted),
     };
     let Prepared { place, context, compiled, remarks } = prepared;
@@ -173,19 +188,19 @@ pub(crate) async fn run(options: Options) -> Result<Ending, Error> {
 
 /// What there is before anything runs.
 #[derive(Debug)]
-struct Prepared {
-    place: Place,
+struct Prepared<'a> {
+    place: Place<'a>,
     context: CompileContext,
     compiled: Compiled,
     remarks: Vec<Diagnostic>,
 }
 
-async fn prepare(options: &Options) -> Result<Prepared, Error> {
+async fn prepare<'a>(options: &Options, temporary: &'a Temporary) -> Result<Prepared<'a>, Error> {
     let (definition, remarks) = definition::load(&options.dir)?;
     let read = |file: &Path| std::fs::read_to_string(file);
     let variables = variables::variables(&options.vars, &options.var_files, read).map_err(Error::Variables)?;
-    let place = Place::open(options.store.as_deref())?;
-    let repository = place.temporary.path().join("repository.git");
+    let place = Place::open(options.store.as_deref(), temporary)?;
+    let repository = place.temporary.join("repository.git");
     let snapshot = snapshot::take(&options.dir, &repository, &options.reference).await?;
     let mut context = context(options, &snapshot);
     context.variables = variables;

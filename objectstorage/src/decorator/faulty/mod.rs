@@ -1,59 +1,47 @@
 //! How does a program behave whose storage fails? Feature `test-util`.
 //!
-//! A [`FaultyStorage`] asks a plan about every call: does it pass, does it fail, and if it fails, before its effect or
-//! after it? Plans are scripted ("crash at call 17") or drawn from a seed; both replay.
+//! A [`FaultyStorage`] asks a plan about every call: does it pass, does it fail, and if it fails, before its effect,
+//! after it, or long before it? Plans are scripted ("crash at call 17") or drawn from a seed; both replay.
+//!
+//! | file | question |
+//! |---|---|
+//! | `verdict.rs` | what can become of a call? |
+//! | `rates.rs` | how often does what happen, where faults are drawn from a seed? |
+//! | `world.rs` | what do all clients of one storage have in common? |
+//! | `damage.rs` | how do bytes come to harm on their way? |
+//! | `hold.rs` | how does a test stop a call in the middle? |
 
 use std::{
-    fmt,
+    fmt, io,
     sync::{Arc, Mutex, MutexGuard},
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 
 use super::{CallKind, random::Random};
 use crate::{
     Body, Error, GetObject, GetRange, ListEntry, ListRequest, ObjectKey, ObjectMeta, ObjectStorage, PutOptions,
-    PutSize, Result, memory::collect,
+    PutSize, Result,
 };
 
+mod damage;
 mod hold;
+mod rates;
+mod verdict;
+mod world;
 
+use damage::Damage;
 use hold::Hold;
 pub use hold::{HoldGuard, Moment};
+pub use rates::FaultRates;
+pub use verdict::{Call, Verdict};
+use world::{Effect, World};
 
-/// A call to a [`FaultyStorage`], as its plan sees it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Call<'a> {
-    /// Which call it is.
-    pub kind: CallKind,
-    /// The key, or the prefix of a listing.
-    pub name: &'a str,
-    /// The number of this call among all calls, from 1.
-    pub number: u64,
-}
-
-/// What becomes of a call. What fails, fails with [`Error::Unavailable`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It goes through.
-    Pass,
-    /// It fails without effect.
-    FailBefore,
-    /// It has its effect and fails nevertheless: the reply is lost. A listing breaks off after its first entry, the
-    /// stream of a get in the middle of its first piece.
-    FailAfter,
-    /// It fails, and a put or a delete has its effect later: at [`FaultyStorage::land_late`].
-    Late,
-    /// It fails without effect, and so does every call after it, until [`FaultyStorage::revive`].
-    CrashBefore,
-    /// It has its effect and fails, and every call after it fails without effect, until [`FaultyStorage::revive`].
-    CrashAfter,
-}
-
-/// A storage that fails on purpose. Clones share their plan and their counts.
+/// A storage that fails on purpose. Clones share their plan, their counts and their crash.
+///
+/// Nothing happens by itself: what is late or slow goes by tokio's clock, and every random number by the seed. On a
+/// current-thread runtime with a paused clock, the same seed gives the same run.
 ///
 /// ```
 /// use runyard_objectstorage::{FaultyStorage, MemoryStorage, ObjectKey, ObjectStorageExt, PutMode, Verdict};
@@ -70,48 +58,78 @@ pub enum Verdict {
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Several processes over one storage
+/// Each gets a client of its own, with a plan, counts, holds and a crash of its own. What is late survives the crash of
+/// its client, as a packet in the network does, and lands before whichever client's call comes next; and when the
+/// storage is full, it is full for all.
+///
+/// ```
+/// use runyard_objectstorage::{FaultRates, FaultyStorage, MemoryStorage};
+///
+/// let first = FaultyStorage::new(MemoryStorage::new());
+/// let second = first.another_client();
+/// first.seeded(1, FaultRates::default());
+/// second.seeded(2, FaultRates::default());
+/// first.crash();
+/// assert!(!second.is_crashed());
+/// ```
 #[derive(Clone)]
 pub struct FaultyStorage<S> {
     inner: S,
     state: Arc<Mutex<State>>,
+    world: Arc<Mutex<World>>,
 }
 
 type Plan = Box<dyn FnMut(&Call<'_>) -> Verdict + Send>;
 
 struct State {
     plan: Plan,
+    /// Where the plan is drawn from, for who has to replay it.
+    drawn_from: Option<(u64, FaultRates)>,
     calls: [u64; CallKind::ALL.len()],
     is_crashed: bool,
-    late: Vec<LateEffect>,
     holds: Vec<(CallKind, Moment, Arc<Hold>)>,
 }
 
-enum LateEffect {
-    Put(ObjectKey, Bytes, PutOptions),
-    Delete(ObjectKey),
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            plan: Box::new(|_| Verdict::Pass),
+            drawn_from: None,
+            calls: Default::default(),
+            is_crashed: false,
+            holds: Vec::new(),
+        }
+    }
 }
 
 impl<S: ObjectStorage> FaultyStorage<S> {
     /// Lets everything pass, until it is told otherwise.
     pub fn new(inner: S) -> Self {
-        let state = State {
-            plan: Box::new(|_| Verdict::Pass),
-            calls: Default::default(),
-            is_crashed: false,
-            late: Vec::new(),
-            holds: Vec::new(),
-        };
-        Self { inner, state: Arc::new(Mutex::new(state)) }
+        Self { inner, state: Arc::default(), world: Arc::default() }
+    }
+
+    /// The same storage for another process: everything passes, and nothing was called.
+    pub fn another_client(&self) -> Self
+    where
+        S: Clone,
+    {
+        Self { inner: self.inner.clone(), state: Arc::default(), world: self.world.clone() }
     }
 
     /// The storage around which this is: what is there, whatever callers were told.
+    ///
+    /// What is late lands before a call: call [`land_due`](Self::land_due) before looking behind the calls.
     pub fn inner(&self) -> &S {
         &self.inner
     }
 
     /// Asks `plan` about every call from now on.
     pub fn plan(&self, plan: impl FnMut(&Call<'_>) -> Verdict + Send + 'static) {
-        self.state().plan = Box::new(plan);
+        let mut state = self.state();
+        state.plan = Box::new(plan);
+        state.drawn_from = None;
     }
 
     /// Lets everything pass but the `nth` call from now, counted from 1.
@@ -120,17 +138,14 @@ impl<S: ObjectStorage> FaultyStorage<S> {
         self.plan(move |call| if call.number == number { verdict } else { Verdict::Pass });
     }
 
-    /// Fails `per_mille` of a thousand calls, half of them before their effect and half after it, drawn from `seed`.
-    pub fn seeded(&self, seed: u64, per_mille: u64) {
+    /// Draws what becomes of each call from `seed`: the nth call from now always meets the same.
+    ///
+    /// Seed and rates are part of the storage's `Debug` text, and of the log at its beginning.
+    pub fn seeded(&self, seed: u64, rates: FaultRates) {
+        tracing::info!(seed, ?rates, "the storage fails as drawn from a seed");
         let random = Random::seeded(seed);
-        self.plan(move |_| {
-            let drawn = random.next();
-            match drawn % 1_000 < per_mille {
-                false => Verdict::Pass,
-                true if drawn >> 63 == 0 => Verdict::FailBefore,
-                true => Verdict::FailAfter,
-            }
-        });
+        self.plan(move |_| rates.draw(&random));
+        self.state().drawn_from = Some((seed, rates));
     }
 
     /// How many calls there were, including those that failed.
@@ -143,7 +158,7 @@ impl<S: ObjectStorage> FaultyStorage<S> {
         self.state().calls[kind as usize]
     }
 
-    /// Makes every call fail from now on, until [`revive`](Self::revive).
+    /// Makes every call fail from now on, until [`revive`](Self::revive); those under way fail as well.
     pub fn crash(&self) {
         self.state().is_crashed = true;
     }
@@ -155,9 +170,8 @@ impl<S: ObjectStorage> FaultyStorage<S> {
 
     /// Ends a crash, and lets everything pass again.
     pub fn revive(&self) {
-        let mut state = self.state();
-        state.is_crashed = false;
-        state.plan = Box::new(|_| Verdict::Pass);
+        self.plan(|_| Verdict::Pass);
+        self.state().is_crashed = false;
     }
 
     /// Makes calls of one kind wait, until the guard is dropped.
@@ -169,16 +183,45 @@ impl<S: ObjectStorage> FaultyStorage<S> {
         HoldGuard::of(hold)
     }
 
-    /// Gives the calls that were [`Late`](Verdict::Late) their effect, in the order in which they were made.
+    /// Makes every put, of all clients, fail with [`Error::Full`] and without effect, until
+    /// [`free_space`](Self::free_space). Reads and deletes go on.
+    pub fn fill(&self) {
+        self.world().fill();
+    }
+
+    /// Ends that the storage is full, however it began.
+    pub fn free_space(&self) {
+        self.world().free();
+    }
+
+    /// How many late effects, of all clients, have not landed.
+    pub fn late_count(&self) -> usize {
+        self.world().on_the_way()
+    }
+
+    /// Gives all late calls, of all clients, their effect, in the order in which they were made.
     ///
     /// Returns what they would have answered; nobody else hears of it.
     pub async fn land_late(&self) -> Vec<Result<()>> {
-        let late = std::mem::take(&mut self.state().late);
+        let late = self.world().take_all();
+        self.land(late).await
+    }
+
+    /// Gives those late calls their effect for which it is time, as every call does before its own effect.
+    ///
+    /// Returns what they would have answered; nobody else hears of it.
+    pub async fn land_due(&self) -> Vec<Result<()>> {
+        let due = self.world().take_due();
+        self.land(due).await
+    }
+
+    async fn land(&self, effects: Vec<Effect>) -> Vec<Result<()>> {
         let mut answers = Vec::new();
-        for effect in late {
+        for effect in effects {
             answers.push(match effect {
-                LateEffect::Put(key, bytes, options) => self.inner.put(&key, bytes.into(), options).await,
-                LateEffect::Delete(key) => self.inner.delete(&key).await,
+                Effect::Put(key, _, _) if self.world().is_full() => Err(full(key.as_str())),
+                Effect::Put(key, bytes, options) => self.inner.put(&key, bytes.into(), options).await,
+                Effect::Delete(key) => self.inner.delete(&key).await,
             });
         }
         answers
@@ -188,8 +231,13 @@ impl<S: ObjectStorage> FaultyStorage<S> {
         self.state.lock().expect("the lock is never poisoned: no panic while it is held")
     }
 
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().expect("the lock is never poisoned: no panic while it is held")
+    }
+
     /// Counts a call and asks the plan.
     fn begin(&self, kind: CallKind, name: &str) -> Verdict {
+        self.world().count_call();
         let mut state = self.state();
         state.calls[kind as usize] += 1;
         if state.is_crashed {
@@ -199,11 +247,17 @@ impl<S: ObjectStorage> FaultyStorage<S> {
         (state.plan)(&Call { kind, name, number })
     }
 
-    async fn wait(&self, kind: CallKind, moment: Moment) {
+    async fn wait(&self, kind: CallKind, moment: Moment, verdict: Verdict) {
         let matching = |hold: &&(CallKind, Moment, Arc<Hold>)| hold.0 == kind && hold.1 == moment;
         let holds: Vec<_> = self.state().holds.iter().filter(matching).map(|(_, _, hold)| hold.clone()).collect();
         for hold in holds {
             hold.pass().await;
+        }
+        match (moment, verdict) {
+            (Moment::Before, Verdict::SlowBefore(time)) | (Moment::After, Verdict::SlowAfter(time)) => {
+                tokio::time::sleep(time).await;
+            }
+            _ => {}
         }
     }
 
@@ -215,27 +269,48 @@ impl<S: ObjectStorage> FaultyStorage<S> {
         name: &str,
         effect: impl Future<Output = Result<T>> + Send,
     ) -> Result<T> {
-        self.wait(kind, Moment::Before).await;
-        let fault = || injected(kind, name);
-        if matches!(verdict, Verdict::CrashBefore) {
+        self.wait(kind, Moment::Before, verdict).await;
+        if verdict == Verdict::CrashBefore {
             self.crash();
         }
-        if self.is_crashed() || matches!(verdict, Verdict::FailBefore | Verdict::Late) {
-            return Err(fault());
+        if self.is_crashed() || has_no_effect(verdict, kind) {
+            return Err(injected(kind, name));
         }
-        if matches!(verdict, Verdict::CrashAfter) {
+        // Before a crash after the effect: what is late arrives in any case.
+        self.land_due().await;
+        if let Verdict::Full(time) = verdict {
+            self.world().fill_for(time);
+        }
+        if kind == CallKind::Put && (matches!(verdict, Verdict::Full(_)) || self.world().is_full()) {
+            return Err(full(name));
+        }
+        if verdict == Verdict::CrashAfter {
             self.crash();
         }
         let answer = effect.await;
-        self.wait(kind, Moment::After).await;
-        match verdict {
-            Verdict::FailAfter | Verdict::CrashAfter => Err(fault()),
-            _ => answer,
-        }
+        self.wait(kind, Moment::After, verdict).await;
+        if self.is_crashed() || verdict == Verdict::FailAfter { Err(injected(kind, name)) } else { answer }
     }
 }
 
-/// The error of every planned failure.
+/// Whether a call fails at once, whatever it may do later.
+fn has_no_effect(verdict: Verdict, kind: CallKind) -> bool {
+    match verdict {
+        Verdict::FailBefore => true,
+        Verdict::TornBody => matches!(kind, CallKind::Head | CallKind::Delete),
+        _ => is_late(verdict),
+    }
+}
+
+fn is_late(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Late | Verdict::LateAfterCalls(_) | Verdict::LateAfter(_))
+}
+
+/// The source of every planned failure.
+#[derive(Debug, thiserror::Error)]
+#[error("injected by the faulty storage")]
+struct Injected;
+
 fn injected(kind: CallKind, name: &str) -> Error {
     let doing = match kind {
         CallKind::Head | CallKind::Get => "reading",
@@ -243,7 +318,27 @@ fn injected(kind: CallKind, name: &str) -> Error {
         CallKind::Delete => "deleting",
         CallKind::List => "listing",
     };
-    Error::Unavailable { doing, name: name.to_owned(), source: "injected by the faulty storage".into() }
+    Error::Unavailable { doing, name: name.to_owned(), source: Injected.into() }
+}
+
+/// What a full filesystem answers to a put.
+fn full(name: &str) -> Error {
+    Error::from_io(io::Error::new(io::ErrorKind::StorageFull, Injected), "writing", name)
+}
+
+/// The body of a put, and its options, after the damage.
+async fn damaged(damage: Damage, key: &ObjectKey, body: Body, options: PutOptions) -> Result<(Body, PutOptions)> {
+    if damage == Damage::Torn {
+        // From a body of unknown length, the first piece is taken.
+        let (stream, length) = match (body.into_bytes(), options.size) {
+            (Ok(bytes), _) => (Body::from(bytes.clone()).into_stream(), bytes.len() as u64),
+            (Err(body), PutSize::Exact(size)) => (body.into_stream(), size),
+            (Err(body), PutSize::Unknown) => (body.into_stream().take(1).boxed(), u64::MAX),
+        };
+        return Ok((Body::stream(damage.done_to(stream, length, Injected.into())), options));
+    }
+    let bytes = damage.done_to_bytes(body.collect(key, options.size).await?);
+    Ok((bytes.clone().into(), PutOptions { size: PutSize::Exact(bytes.len() as u64), ..options }))
 }
 
 #[async_trait]
@@ -255,33 +350,38 @@ impl<S: ObjectStorage + Clone> ObjectStorage for FaultyStorage<S> {
 
     async fn get(&self, key: &ObjectKey, range: GetRange) -> Result<GetObject> {
         let verdict = self.begin(CallKind::Get, key.as_str());
-        if verdict != Verdict::FailAfter {
+        let Some(damage) = Damage::of_get(verdict) else {
             return self.carry_out(verdict, CallKind::Get, key.as_str(), self.inner.get(key, range)).await;
-        }
+        };
         let object = self.carry_out(Verdict::Pass, CallKind::Get, key.as_str(), self.inner.get(key, range)).await?;
-        let fault = stream::iter([Err(injected(CallKind::Get, key.as_str()))]);
-        let half = object.stream.take(1).try_filter_map(|piece| async move {
-            let half = piece.slice(..piece.len() / 2);
-            Ok((!half.is_empty()).then_some(half))
-        });
-        Ok(GetObject { stream: half.chain(fault).boxed(), ..object })
+        let length = object.range.end - object.range.start;
+        let stream = damage.done_to(object.stream, length, injected(CallKind::Get, key.as_str()));
+        Ok(GetObject { stream, ..object })
     }
 
     async fn put(&self, key: &ObjectKey, body: Body, options: PutOptions) -> Result<()> {
         let verdict = self.begin(CallKind::Put, key.as_str());
-        if verdict == Verdict::Late {
-            let bytes = collect(key, body, options).await?;
+        if is_late(verdict) {
+            let bytes = body.collect(key, options.size).await?;
             let options = PutOptions { size: PutSize::Exact(bytes.len() as u64), ..options };
-            self.state().late.push(LateEffect::Put(key.clone(), bytes, options));
+            self.world().send(verdict, Effect::Put(key.clone(), bytes, options));
             return Err(injected(CallKind::Put, key.as_str()));
         }
-        self.carry_out(verdict, CallKind::Put, key.as_str(), self.inner.put(key, body, options)).await
+        let (body, options) = match Damage::of_put(verdict) {
+            Some(damage) => damaged(damage, key, body, options).await?,
+            None => (body, options),
+        };
+        match self.carry_out(verdict, CallKind::Put, key.as_str(), self.inner.put(key, body, options)).await {
+            // The caller's body was in order: to them, the connection broke.
+            Err(Error::Body { source, .. }) if source.is::<Injected>() => Err(injected(CallKind::Put, key.as_str())),
+            answer => answer,
+        }
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<()> {
         let verdict = self.begin(CallKind::Delete, key.as_str());
-        if verdict == Verdict::Late {
-            self.state().late.push(LateEffect::Delete(key.clone()));
+        if is_late(verdict) {
+            self.world().send(verdict, Effect::Delete(key.clone()));
         }
         self.carry_out(verdict, CallKind::Delete, key.as_str(), self.inner.delete(key)).await
     }
@@ -291,7 +391,7 @@ impl<S: ObjectStorage + Clone> ObjectStorage for FaultyStorage<S> {
         let verdict = self.begin(CallKind::List, &name);
         let this = self.clone();
         let opened = async move {
-            let breaks_off = matches!(verdict, Verdict::FailAfter | Verdict::CrashAfter);
+            let breaks_off = matches!(verdict, Verdict::FailAfter | Verdict::TornBody | Verdict::CrashAfter);
             let verdict_of_opening = if breaks_off { Verdict::Pass } else { verdict };
             let inner = async { Ok(this.inner.list(request)) };
             let entries = this.carry_out(verdict_of_opening, CallKind::List, &name, inner).await?;
@@ -310,7 +410,13 @@ impl<S: ObjectStorage + Clone> ObjectStorage for FaultyStorage<S> {
 
 impl<S: fmt::Debug> fmt::Debug for FaultyStorage<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FaultyStorage").field("inner", &self.inner).finish_non_exhaustive()
+        let drawn_from = self.state.lock().ok().and_then(|state| state.drawn_from);
+        let mut text = f.debug_struct("FaultyStorage");
+        text.field("inner", &self.inner);
+        if let Some((seed, rates)) = drawn_from {
+            text.field("seed", &seed).field("rates", &rates);
+        }
+        text.finish_non_exhaustive()
     }
 }
 

@@ -167,6 +167,9 @@ async fn killed_at_random_moments_a_server_loses_nothing_and_runs_nothing_twice(
     let mut server = Server::announced(house.spawn(), &house.data()).expect("the server starts");
     house.listen = server.url.trim_start_matches("http://").to_owned();
     server.json(&["project", "create", "hello"]);
+    #[cfg(feature = "s3")]
+    // With TLS compiled in, a client does not start without a provider of it. Another one may be installed already.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let api = Api {
         http: reqwest::Client::builder().no_proxy().build().expect("a client"),
         url: server.url.clone(),
