@@ -190,6 +190,132 @@ async fn a_crash_at_any_call_of_an_import_leaves_the_store_as_it_was_or_imported
     assert_eq!(seen, [true; 2]);
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Besides {
+    EndsMaintenance,
+    MaintainsAnew,
+    Writes,
+    Checkpoints,
+    Imports,
+}
+
+impl Besides {
+    /// What another process does, which has had the store open since before; returns whether it has imported.
+    async fn happens(self, other: &WalDataManager, lines: &[String]) -> bool {
+        if matches!(self, Self::EndsMaintenance | Self::MaintainsAnew | Self::Writes) {
+            other.leave_maintenance().await.expect("ended");
+        }
+        match self {
+            Self::EndsMaintenance => {}
+            Self::MaintainsAnew => drop(other.enter_maintenance("again").await.expect("entered")),
+            Self::Writes => drop(other.commit(transaction(100)).await.expect("acknowledged")),
+            Self::Checkpoints => drop(other.checkpoint().await.expect("made")),
+            Self::Imports => return import(other, lines).await.is_ok(),
+        }
+        false
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_another_process_does_at_any_call_of_an_import_it_is_whole_or_refused_and_nothing_is_lost() {
+    let (source, lines) = exported().await;
+    let (nothing, everything) = (hash(&Process::open(&objects()).await.data).await, hash(&source).await);
+    use Besides::*;
+    for besides in [EndsMaintenance, MaintainsAnew, Writes, Checkpoints, Imports] {
+        let mut imported = [0, 0];
+        let before_or_after = [Verdict::SlowBefore, Verdict::SlowAfter];
+        for (verdict, nth) in before_or_after.into_iter().flat_map(|verdict| (1..).map(move |nth| (verdict, nth))) {
+            let objects = objects();
+            let target = maintained(&objects).await;
+            let other = Process::open(&objects).await;
+            let before = target.storage.calls_total();
+            target.storage.script(nth, verdict(Duration::from_secs(2)));
+            let (result, other_imported) = tokio::join!(import(&target.data, &lines), async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                besides.happens(&other.data, &lines).await
+            });
+            let calls = target.storage.calls_total() - before;
+            let case = format!("{besides:?} at call {nth}: {result:?}");
+            assert!(result.is_ok() || matches!(result, Err(Error::Refused { .. })), "{case}");
+            assert_eq!(result.is_ok() != other_imported, besides == Imports || result.is_ok(), "{case}");
+            let is_there = result.is_ok() || other_imported;
+            imported[usize::from(result.is_ok())] += 1;
+            for process in [&target, &other, &Process::open(&objects).await] {
+                process.data.catch_up().await.expect("whole");
+                let written = process.data.get(&process.data.snapshot(), "c", b"key 100").await.expect("readable");
+                assert_eq!(written.is_some(), besides == Writes, "{case}");
+                let text = process.data.get(&process.data.snapshot(), "text", "é\"0\n".as_bytes()).await;
+                assert_eq!(text.expect("readable").is_some(), is_there, "{case}");
+                if besides != Writes {
+                    let expected = if is_there { everything } else { nothing };
+                    assert_eq!(hash(&process.data).await, expected, "{case}");
+                }
+            }
+            let report = crate::verify(objects, "base").await.expect("a store");
+            assert!(report.is_sound(), "{case}: {report:?}");
+            if nth > calls {
+                break;
+            }
+        }
+        assert!(imported[1] > 0 && (imported[0] > 0) == (besides != Checkpoints), "{besides:?}: {imported:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_the_store_open_sees_an_import_and_who_follows_it_has_to_read_anew() {
+    let (source, lines) = exported().await;
+    let objects = objects();
+    let target = maintained(&objects).await;
+    let other = Process::open(&objects).await;
+    let mut followers = [&target, &other].map(|process| process.data.follow(process.data.snapshot().position()));
+    import(&target.data, &lines).await.expect("imported");
+    other.data.catch_up().await.expect("whole");
+    assert_eq!(hash(&other.data).await, hash(&source).await);
+    let position = other.data.leave_maintenance().await.expect("ended");
+    target.data.catch_up().await.expect("whole");
+    for (follower, process) in followers.iter_mut().zip([&target, &other]) {
+        let expired = loop {
+            match follower.try_next().await {
+                // The slot that the import has taken.
+                Ok(Some(committed)) => assert_eq!((committed.position.lsn, committed.changes.len()), (2, 0)),
+                Ok(None) => panic!("it does not end"),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(expired, Error::PositionExpired { .. }), "{expired}");
+        process.write(50).await;
+        let mut anew = process.data.follow(position);
+        assert!(anew.try_next().await.expect("whole").is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_that_was_imported_and_does_not_verify_is_not_gone_back_from() {
+    let (_, lines) = exported().await;
+    let objects = objects();
+    let target = maintained(&objects).await;
+    import(&target.data, &lines).await.expect("imported");
+    target.data.close().await;
+    put(&objects, &key("manifest/00000000000000000002"), "garbage").await;
+    let opened = builder(Arc::clone(&objects), &target.uptime).previous_manifest().open().await;
+    let error = opened.expect_err("all would be lost").to_string();
+    assert!(error.contains("manifest/00000000000000000002") && error.contains("backup"), "{error}");
+    assert_eq!(names_in(&objects, "manifest/").await, [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_import_makes_files_of_the_size_that_its_store_has() {
+    let (_, lines) = exported().await;
+    let objects = objects();
+    let uptime = Arc::new(VirtualUptime::new());
+    let data = builder(Arc::clone(&objects), &uptime).data_file_size_max(300).open().await.expect("opened");
+    data.enter_maintenance("importing").await.expect("entered");
+    import(&data, &lines).await.expect("imported");
+    let stats = data.stats().await.expect("readable");
+    assert!(stats.collections["text"].base_files > 1, "{stats:?}");
+    assert_eq!(stats.collections.values().map(|collection| collection.entries).sum::<u64>(), lines.len() as u64 - 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_export_is_of_one_position_whatever_is_written_checkpointed_and_cleaned_meanwhile() {
     let process = Process::open(&objects()).await;

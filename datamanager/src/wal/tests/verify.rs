@@ -94,6 +94,71 @@ async fn every_flipped_bit_and_every_truncated_or_missing_object_is_named() {
     }
 }
 
+/// A store with base files and deltas, of which some are folded, a floor, and some log after it all.
+async fn store_with_deltas() -> (Arc<MemoryStorage>, Process) {
+    let objects = objects();
+    let (storage, uptime) = (FaultyStorage::new(Arc::clone(&objects)), Arc::new(VirtualUptime::new()));
+    let data = builder(storage.clone(), &uptime).data_file_size_max(4_000).open().await.expect("opened");
+    let process = Process { storage, uptime, data };
+    for round in 0..6 {
+        let keys = (0..if round == 0 { 2_000 } else { 2 }).map(|n| n * (7 * round + 1) % 2_000);
+        let put = |n: u64| Action::Put {
+            collection: "d".into(),
+            key: format!("{n:04}").into(),
+            value: format!("{round} {n} {:x}", crc32fast::hash(&n.to_le_bytes())).into(),
+        };
+        let actions = keys.map(put).collect();
+        process.data.commit(Transaction { actions, ..Transaction::default() }).await.expect("committed");
+        process.data.checkpoint().await.expect("made");
+        process.wait_for_cleaner().await;
+    }
+    process.write(1).await;
+    (objects, process)
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_kind_of_object_is_checked_deltas_and_floors_among_them() {
+    let (objects, process) = store_with_deltas().await;
+    let stats = process.data.stats().await.expect("readable");
+    assert!(stats.collections["d"].delta_files > 0 && stats.collections["d"].base_files > 1, "{stats:?}");
+    assert!(stats.floor > 1 && stats.log_objects > stats.uncovered_batches, "{stats:?}");
+    let sound = report(&objects).await;
+    assert!(sound.is_sound() && sound.orphans.is_empty(), "{sound:?}");
+    for meta in objects.list_objects("").await.expect("listable") {
+        let good = objects.get_bytes(&meta.key).await.expect("readable");
+        for at in (0..good.len()).step_by(good.len() / 40 + 1) {
+            let mut damaged = good.to_vec();
+            damaged[at] ^= 1 << (at % 8);
+            put(&objects, &meta.key, damaged).await;
+            let found = report(&objects).await;
+            let named = found.damaged.iter().find(|damaged| damaged.object == meta.key.as_str());
+            let named = named.unwrap_or_else(|| panic!("{} at byte {at}: {found:?}", meta.key));
+            assert!(named.advice.contains("backup") && !named.reason.contains("backup"), "{named:?}");
+        }
+        put(&objects, &meta.key, good).await;
+    }
+    assert_eq!(report(&objects).await, sound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stats_are_what_the_objects_are_and_cost_two_listings() {
+    let (objects, process) = store_with_deltas().await;
+    let calls = process.storage.calls_total();
+    let stats = process.data.stats().await.expect("readable");
+    assert!(process.storage.calls_total() - calls <= 3, "{}", process.storage.calls_total() - calls);
+    assert_eq!(stats.log_objects, names_in(&objects, "log/").await.len() as u64);
+    assert_eq!((stats.checkpoint, stats.uncovered_batches, stats.maintenance), (6, 1, None));
+    assert_eq!(stats.position, process.data.snapshot().position());
+    assert!(stats.checkpoint_position < stats.position);
+    // What is only in the log is not in a collection of the checkpoint.
+    assert_eq!(stats.collections.keys().collect::<Vec<_>>(), ["d"]);
+    assert_eq!(process.data.collections(&process.data.snapshot()).expect("ours"), ["c", "d"]);
+    let read = process.data.get(&process.data.snapshot(), "d", b"0017").await.expect("readable");
+    assert!(read.is_some());
+    let after = process.data.stats().await.expect("readable");
+    assert!(after.cache_bytes > stats.cache_bytes && after.cache_bytes <= after.cache_bytes_max, "{after:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn it_goes_on_after_the_first_damage_and_needs_no_store_that_can_be_opened() {
     let (objects, _data) = small_store().await;

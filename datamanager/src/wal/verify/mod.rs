@@ -34,7 +34,7 @@ pub struct Damaged {
 }
 
 /// What a store was found to consist of.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
     /// What is damaged or missing, by name. None: the store is sound.
