@@ -22,12 +22,12 @@ const PAGE: usize = 256;
 pub(super) enum DataCommand {
     /// Read every object of the databases, and name what is damaged or missing (also while a server runs)
     #[command(
-        after_help = "Fails if anything is damaged. Nothing is written.\n\nExample:\n  runyard data verify --data /var/lib/runyard"
+        after_help = "Fails if anything is damaged. No object is written.\n\nExample:\n  runyard data verify --data /var/lib/runyard"
     )]
     Verify(DatabasesArgs),
     /// Print the entries of a database (also while a server runs)
     #[command(
-        after_help = "Keys that are no text are printed as 0x..., those of appended entries as <position>#<number>. Nothing is written.\n\n\
+        after_help = "Keys that are no text are printed as 0x..., those of appended entries as <position>#<number>. No object is written.\n\n\
                       Examples:\n  runyard data dump --database run --collection runs\n  \
                       runyard data dump --database config --collection projects --json"
     )]
@@ -35,7 +35,7 @@ pub(super) enum DataCommand {
     /// Write everything that a database holds as lines of JSON (also while a server runs)
     #[command(
         after_help = "What is committed meanwhile is not in it. Logs, archives and repositories are objects beside the \
-                      databases, and not in it either. Nothing is written to the data directory.\n\n\
+                      databases, and not in it either. No object is written.\n\n\
                       Example:\n  runyard data export --database run > run.jsonl"
     )]
     Export(DatabaseArgs),
@@ -48,7 +48,7 @@ pub(super) enum DataCommand {
     #[command(after_help = "Example:\n  runyard data checkpoint --data /var/lib/runyard")]
     Checkpoint(DatabasesArgs),
     /// Print what the databases consist of (also while a server runs)
-    #[command(after_help = "Nothing is written.\n\nExample:\n  runyard data stats --json")]
+    #[command(after_help = "No object is written.\n\nExample:\n  runyard data stats --json")]
     Stats(DatabasesArgs),
 }
 
