@@ -195,7 +195,13 @@ impl Writer {
         self.files.entries(name, file.clone(), range.clone(), Direction::Ascending, Caching::Bypass)
     }
 
-    async fn write(&mut self, name: &str, mut entries: EntryStream, cuts: Cuts) -> Result<Vec<FinishedFile>> {
+    /// Writes entries that are in order into files.
+    pub(crate) async fn write(
+        &mut self,
+        name: &str,
+        mut entries: EntryStream,
+        cuts: Cuts,
+    ) -> Result<Vec<FinishedFile>> {
         let mut made = Vec::new();
         let mut next = entries.try_next().await?;
         while let Some(first) = next.take() {

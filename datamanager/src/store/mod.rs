@@ -18,7 +18,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use crate::{
@@ -33,14 +32,16 @@ use crate::{
 mod check;
 mod cursor;
 mod recent;
+mod state_hash;
 mod view;
 
 pub(crate) use check::Check;
+pub(crate) use cursor::Cursor;
 pub(crate) use recent::{Batch, Place};
+pub(crate) use state_hash::StateHash;
 pub(crate) use view::{Frozen, Table};
 
 use check::{check_base, explain};
-use cursor::Cursor;
 use recent::Recent;
 use view::View;
 
@@ -118,6 +119,11 @@ impl Store {
     /// The last visible batch.
     pub(crate) fn tip(&self) -> Tip {
         self.read().tip
+    }
+
+    /// Up to where nobody can say any more what was written when.
+    pub(crate) fn forgotten(&self) -> Position {
+        self.read().history.forgotten
     }
 
     /// The newest checkpoint that is installed.
@@ -212,22 +218,33 @@ impl Store {
 
     /// A hash over all entries of a snapshot, equal for equal content, in whichever tiers it is.
     pub(crate) async fn state_hash(&self, at: &Snapshot) -> Result<[u8; 32]> {
-        let pin = self.pin_of(at)?;
-        let mut hash = Sha256::new();
-        for collection in pin.view.collections() {
-            if system::is_hidden(&collection) {
-                continue;
-            }
-            let all = (&*collection, KeyRange::all(), Direction::Ascending);
-            let mut cursor = Cursor::new(&pin.view, pin.position, all, usize::MAX);
-            while let Some((key, value)) = cursor.next().await.map_err(|error| self.explain(error, pin))? {
-                for part in [collection.as_bytes(), &key, &value] {
-                    hash.update((part.len() as u64).to_le_bytes());
-                    hash.update(part);
-                }
+        let mut hash = StateHash::default();
+        for collection in self.collections(at)? {
+            let mut cursor = self.cursor(at, &collection)?;
+            while let Some((key, value)) = self.next(at, &mut cursor).await? {
+                hash.entry(&collection, &key, &value);
             }
         }
-        Ok(hash.finalize().into())
+        Ok(hash.finish())
+    }
+
+    /// The names of the users' collections, in order; some may have no entries.
+    pub(crate) fn collections(&self, at: &Snapshot) -> Result<Vec<String>> {
+        let names = self.pin_of(at)?.view.collections();
+        Ok(names.into_iter().filter(|name| !system::is_hidden(name)).collect())
+    }
+
+    /// The beginning of a collection.
+    pub(crate) fn cursor(&self, at: &Snapshot, collection: &str) -> Result<Cursor> {
+        let pin = self.pin_of(at)?;
+        let all = (collection, KeyRange::all(), Direction::Ascending);
+        Ok(Cursor::new(&pin.view, pin.position, all, usize::MAX))
+    }
+
+    /// The next entry of a cursor of the same snapshot.
+    pub(crate) async fn next(&self, at: &Snapshot, cursor: &mut Cursor) -> Result<Option<(Bytes, Bytes)>> {
+        let pin = self.pin_of(at)?;
+        cursor.next().await.map_err(|error| self.explain(error, pin))
     }
 
     /// How many tables a read looks into before the data files.
@@ -279,6 +296,15 @@ impl Store {
                 Check::BelowBase => {}
             }
         }
+    }
+
+    /// The number of the manifest that an import is about to publish, as long as it is open whether it does.
+    pub(crate) fn import_pending(&self) -> Option<u64> {
+        let state = self.read();
+        // Once a checkpoint contains it, that checkpoint is the one with the number, or a later one.
+        let number = state.view.get(state.position, system::SYSTEM, system::IMPORT)??;
+        let number = std::str::from_utf8(&number).ok()?.parse().ok()?;
+        (number > state.view.base.manifest().number).then_some(number)
     }
 
     /// Makes a batch visible, in one step.

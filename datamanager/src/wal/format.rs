@@ -42,6 +42,11 @@ pub(crate) fn genesis(format: &[u8]) -> Hash {
     Sha256::digest(format).into()
 }
 
+/// The id of the store, as its format object has it.
+pub(crate) fn store_id(format: &[u8]) -> Option<String> {
+    serde_json::from_slice::<Format>(format).ok().map(|format| format.store)
+}
+
 /// Reads the format object; none if there is none.
 pub(crate) async fn read(storage: &Arc<dyn ObjectStorage>, layout: &Layout) -> Result<Option<Bytes>> {
     let bytes = match storage.get_bytes(&layout.format()).await {

@@ -47,18 +47,24 @@ mod plan;
 mod queue;
 mod recovery;
 mod slot;
+mod stats;
 mod status;
 #[cfg(test)]
 mod tests;
+pub(crate) mod transfer;
 mod uptime;
+mod verify;
 
 pub use builder::WalBuilder;
 pub use checkpoints::Checkpoint;
 pub use pins::CheckpointPin;
+pub use stats::{CollectionStats, Stats};
 pub use status::Status;
+pub use transfer::Imported;
 #[cfg(feature = "test-util")]
 pub use uptime::VirtualUptime;
 pub use uptime::{SystemUptime, Uptime};
+pub use verify::{Damaged, Report, verify};
 
 /// How often a transaction is checked against a newer checkpoint, because that came while the transaction was queued,
 /// before its reads count as too old.
@@ -102,6 +108,7 @@ struct Handle {
     current: Arc<Current>,
     /// For those who want a checkpoint now; closed if the store was opened read-only.
     checkpoints: mpsc::Sender<checkpoints::Request>,
+    data_file_size_max: u64,
     read_only: bool,
     commit_timeout: Duration,
     /// Cancelled when the committer has ended.
