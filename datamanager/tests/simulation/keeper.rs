@@ -57,8 +57,10 @@ async fn maintain(world: &World, life: &Arc<str>, data: &WalDataManager, random:
     let id = world.begin(life);
     let reason = format!("\"t{id}/maintenance\"");
     world.describe(id, |attempt| {
-        let (collection, key) = (SYSTEM.to_owned(), MAINTENANCE.into());
-        attempt.actions = vec![Action::Put { collection, key, value: reason.clone().into() }];
+        let collection = || SYSTEM.to_owned();
+        let begin = Action::Put { collection: collection(), key: MAINTENANCE.into(), value: reason.clone().into() };
+        // An import that was left unfinished in the maintenance before does not count in this one.
+        attempt.actions = vec![begin, Action::Delete { collection: collection(), key: "import".into() }];
     });
     let answer = data.enter_maintenance(&reason).await;
     world.answer(id, &answer);
