@@ -1,6 +1,7 @@
 //! What is really stored, and how did it come there?
 //!
-//! The storage behind all processes. It keeps every log object that ever was, and tells of calls that no store may make.
+//! The storage behind all processes. It keeps every log object that ever was, and tells of calls that no store may
+//! make.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -26,8 +26,8 @@ pub(crate) struct Profile {
     pub(crate) faults: u64,
     /// How many of ten thousand storage calls begin an outage, a full disk or a long sleep of the process.
     pub(crate) disasters: u64,
-    /// How many of ten thousand storage calls the first process sleeps in, for as long as the log may be cleaned in; of those
-    /// that write the log or a checkpoint, or look for the newest one, twenty times as many.
+    /// How many of ten thousand storage calls the first process sleeps in, for as long as the log may be cleaned in; of
+    /// those that write the log or a checkpoint, or look for the newest one, twenty times as many.
     pub(crate) naps: u64,
     /// How many of a thousand lives of a process end in a kill; most others end by closing.
     pub(crate) kills: u64,
