@@ -13,31 +13,9 @@ use runyard_datamanager::{
 use runyard_objectstorage::{MemoryStorage, ObjectStorage, ObjectStorageExt, PutMode};
 
 use crate::script::{
-    BULK, CLEANER_WAIT, EVENTS, JOBS, Objects, builder, bulk_keys, check, check_group, check_hash, check_history,
-    commit, litter, names_file, objects, storage_of,
+    BULK, EVENTS, JOBS, Objects, TRANSACTIONS, builder, bulk_keys, check, check_group, check_hash, check_history,
+    names_file, objects, storage_of, store,
 };
-
-const TRANSACTIONS: usize = 8;
-
-/// The objects of a store with three checkpoints of base files and deltas, with a floor, and a log that goes on.
-async fn store() -> Objects {
-    let storage = MemoryStorage::new();
-    let data = builder(storage.clone(), "base", 1).open().await.unwrap();
-    for n in 1..=TRANSACTIONS {
-        commit(&data, n).await.unwrap();
-        if n <= 6 && n != 2 {
-            data.checkpoint().await.unwrap();
-        }
-    }
-    tokio::time::sleep(CLEANER_WAIT).await;
-    data.close().await;
-    let objects = objects(&storage).await;
-    assert_eq!(litter(&objects, "base"), [""; 0]);
-    let count = |directory: &str| objects.keys().filter(|name| name.starts_with(directory)).count();
-    assert_eq!((count("base/manifest/"), count("base/floor/"), count("base/log/")), (3, 1, 4));
-    assert!(count("base/data/bulk/") > 4, "base files and deltas: {:?}", objects.keys());
-    objects
-}
 
 /// Something that a user does, and that may meet the damage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

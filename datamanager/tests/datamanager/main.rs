@@ -8,6 +8,7 @@ mod costs;
 mod crashes;
 mod damage;
 mod fuzzing;
+mod golden;
 mod leading;
 mod outages;
 mod processes;

@@ -293,6 +293,29 @@ pub(crate) async fn storage_of(objects: &Objects) -> MemoryStorage {
     storage
 }
 
+/// How many transactions there are in [`store`].
+pub(crate) const TRANSACTIONS: usize = 8;
+
+/// The objects of a store with three checkpoints of base files and deltas, with a floor, and a log that goes on.
+pub(crate) async fn store() -> Objects {
+    let storage = MemoryStorage::new();
+    let data = builder(storage.clone(), "base", 1).open().await.unwrap();
+    for n in 1..=TRANSACTIONS {
+        commit(&data, n).await.unwrap();
+        if n <= 6 && n != 2 {
+            data.checkpoint().await.unwrap();
+        }
+    }
+    tokio::time::sleep(CLEANER_WAIT).await;
+    data.close().await;
+    let objects = objects(&storage).await;
+    assert_eq!(litter(&objects, "base"), [""; 0]);
+    let count = |directory: &str| objects.keys().filter(|name| name.starts_with(directory)).count();
+    assert_eq!((count("base/manifest/"), count("base/floor/"), count("base/log/")), (3, 1, 4));
+    assert!(count("base/data/bulk/") > 4, "base files and deltas: {:?}", objects.keys());
+    objects
+}
+
 /// What lies in a storage though no store has it, or no longer needs it. Names and formats are frozen, so that this can
 /// be seen from outside.
 pub(crate) fn litter(objects: &Objects, base_path: &str) -> Vec<String> {
