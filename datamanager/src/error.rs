@@ -93,6 +93,14 @@ pub enum Error {
         /// What it reported.
         source: Option<std::sync::Arc<dyn std::error::Error + Send + Sync>>,
     },
+    /// A line of an import cannot be what an export has written, or does not go with the others.
+    #[error("line {line} cannot be imported: {reason}")]
+    Line {
+        /// Its number, counted from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The data manager was closed.
     #[error("the data manager is closed")]
     Closed,

@@ -77,6 +77,11 @@ pub fn floor(bytes: &[u8]) {
     }
 }
 
+/// The lines of an export.
+pub fn export(bytes: &[u8]) {
+    wal::transfer::lines::check_lines(bytes);
+}
+
 /// The same with the right SHA-256 at its end.
 fn sealed(bytes: &[u8]) -> Vec<u8> {
     let content = &bytes[..bytes.len().saturating_sub(32)];

@@ -110,6 +110,11 @@ impl Layout {
         (file.manifest > 0 && name == *key).then_some(file)
     }
 
+    /// Lists everything under the base path.
+    pub(crate) fn everything(&self) -> ListRequest {
+        ListRequest::prefix(self.prefix.clone())
+    }
+
     fn numbered_after(&self, directory: &str, number: u64) -> ListRequest {
         let directory = format!("{}{directory}", self.prefix);
         let start_after = (number > 0).then(|| format!("{directory}{number:020}"));

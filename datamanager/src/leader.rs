@@ -10,7 +10,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Action, DataManager, Error, Position, ReadSet, Result, Snapshot, Transaction, Tx, limits,
+    Action, DataManager, Error, Position, ReadSet, Result, Snapshot, Transaction, Tx,
+    broken::{self, Broken},
+    limits,
     system::{self, Internal, System},
 };
 
@@ -125,7 +127,9 @@ impl Leadership {
         self.check(data, at).await?;
         reads.position = at.position();
         // Not changed until now is checked above, and not changed from now on here.
-        reads.keys.push((system::SYSTEM.to_owned(), system::leader(&self.role)));
+        if !broken::is(Broken::LeaderEpochUnread) {
+            reads.keys.push((system::SYSTEM.to_owned(), system::leader(&self.role)));
+        }
         match system_of(data)?.commit_own(transaction).await {
             Err(conflict) if conflict.is_conflict() => {
                 self.check(data, &data.snapshot()).await?;

@@ -100,4 +100,7 @@ pub use position::Position;
 pub use tx::Tx;
 #[cfg(feature = "test-util")]
 pub use wal::VirtualUptime;
-pub use wal::{Checkpoint, CheckpointPin, Status, SystemUptime, Uptime, WalBuilder, WalDataManager};
+pub use wal::{
+    Checkpoint, CheckpointPin, CollectionStats, Damaged, Imported, Report, Stats, Status, SystemUptime, Uptime,
+    WalBuilder, WalDataManager, verify,
+};

@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Position, Result, Snapshot, Transaction, entry::Entry, record::Logged, store::Batch};
+use crate::{Change, Position, Result, Snapshot, Transaction, entry::Entry, record::Logged, store::Batch};
 
 /// Change groups, by name. They have no value: what counts is the position at which each was taken last.
 pub(crate) const GROUPS: &str = "\0groups";
@@ -21,6 +21,10 @@ pub(crate) fn is_hidden(collection: &str) -> bool {
 
 /// The key of the reason why the store is being maintained.
 pub(crate) const MAINTENANCE: &[u8] = b"maintenance";
+
+/// The key of the number of the manifest that an import is about to publish. While nobody has made that manifest, nothing
+/// may be committed: it would be lost if the import made it.
+pub(crate) const IMPORT: &[u8] = b"import";
 
 /// The key of who leads a role.
 pub(crate) fn leader(role: &str) -> Bytes {
@@ -62,9 +66,10 @@ pub(crate) fn follow_maintenance(maintenance: &mut Option<String>, batch: &Batch
     }
 }
 
-/// Whether a transaction begins or ends maintenance.
+/// Whether a transaction begins or ends maintenance, or is a part of it.
 pub(crate) fn changes_maintenance(logged: &Logged) -> bool {
-    logged.committed.changes.iter().any(|change| is_maintenance(&change.collection, &change.key))
+    let is_import = |change: &Change| change.collection == SYSTEM && change.key == IMPORT;
+    logged.committed.changes.iter().any(|change| is_maintenance(&change.collection, &change.key) || is_import(change))
 }
 
 fn is_maintenance(collection: &str, key: &[u8]) -> bool {

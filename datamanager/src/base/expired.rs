@@ -27,16 +27,28 @@ pub(super) async fn explain(files: &DataFiles, manifest: &Manifest, error: Error
 
 /// The first manifest that there is, from a number on.
 async fn oldest_from(files: &DataFiles, number: u64) -> Result<Option<Manifest>> {
-    let layout = files.layout();
-    let mut listing = files.storage().list(layout.manifests_after(number.saturating_sub(1)));
-    let doing = "listing the manifests";
-    while let Some(entry) = listing.try_next().await.map_err(Error::storage(doing))? {
-        let ListEntry::Object(meta) = entry else { continue };
-        let Some(number) = layout.manifest_number_of(&meta.key) else { continue };
-        let bytes = files.storage().get_bytes(&meta.key).await.map_err(Error::storage("reading a manifest"))?;
-        let (manifest, _) = format::decode(number, &bytes)
-            .map_err(|damage| Error::Corrupt { object: meta.key.to_string(), reason: damage.to_owned() })?;
-        return Ok(Some(manifest));
+    let (layout, storage) = (files.layout(), files.storage());
+    loop {
+        let mut listing = storage.list(layout.manifests_after(number.saturating_sub(1)));
+        let mut was_cleaned = false;
+        while let Some(entry) = listing.try_next().await.map_err(Error::storage("listing the manifests"))? {
+            let ListEntry::Object(meta) = entry else { continue };
+            let Some(number) = layout.manifest_number_of(&meta.key) else { continue };
+            let bytes = match storage.get_bytes(&meta.key).await {
+                Ok(bytes) => bytes,
+                Err(error) if error.is_not_found() => {
+                    was_cleaned = true;
+                    continue;
+                }
+                Err(error) => return Err(Error::storage("reading a manifest")(error)),
+            };
+            let (manifest, _) = format::decode(number, &bytes)
+                .map_err(|damage| Error::Corrupt { object: meta.key.to_string(), reason: damage.to_owned() })?;
+            return Ok(Some(manifest));
+        }
+        // What is cleaned has newer ones after it: the listing was too old to have them.
+        if !was_cleaned {
+            return Ok(None);
+        }
     }
-    Ok(None)
 }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use crate::{
     KeyRange, Position, Result,
     base::Base,
+    broken::{self, Broken},
     checkpoint::{
         plan::Settings,
         publish::{Published, publish},
@@ -35,6 +36,9 @@ mod simulation;
 mod tests;
 pub(crate) mod when;
 pub(crate) mod write;
+
+/// How many deltas a collection may have.
+const DELTAS_MAX: usize = 16;
 
 /// What a checkpoint covers.
 #[derive(Clone)]
@@ -68,6 +72,31 @@ pub(crate) struct Checkpointer {
 }
 
 impl Checkpointer {
+    /// Makes checkpoints with files of at most so many bytes, under the name of a writer that nobody else has.
+    pub(crate) fn new(files: DataFiles, data_file_size_max: u64, writer: &[u8; 16]) -> Self {
+        Self {
+            files,
+            settings: Settings { data_file_size_max, deltas_max: DELTAS_MAX },
+            file_settings: FileSettings::for_files_of(data_file_size_max),
+            // As unlikely to be drawn twice as is needed among the writers of one checkpoint.
+            writer: writer.iter().take(8).fold(0, |writer, byte| writer << 8 | u64::from(*byte)),
+            number: 0,
+        }
+    }
+
+    /// What writes the files of one checkpoint.
+    pub(crate) fn writer(&self, manifest: u64, position: Position, forgotten: Position) -> Writer {
+        Writer {
+            files: self.files.clone(),
+            settings: self.settings,
+            file_settings: self.file_settings,
+            id: FileId { manifest, writer: self.writer, number: self.number },
+            bytes_written: 0,
+            position,
+            forgotten,
+        }
+    }
+
     /// Writes the checkpoint after `below`.
     ///
     /// # Errors
@@ -78,15 +107,7 @@ impl Checkpointer {
     /// As after an error.
     pub(crate) async fn checkpoint(&mut self, below: &Manifest, covered: Covered) -> Result<Outcome> {
         let number = below.number + 1;
-        let mut writer = Writer {
-            files: self.files.clone(),
-            settings: self.settings,
-            file_settings: self.file_settings,
-            id: FileId { manifest: number, writer: self.writer, number: self.number },
-            bytes_written: 0,
-            position: covered.position,
-            forgotten: covered.history.forgotten,
-        };
+        let mut writer = self.writer(number, covered.position, covered.history.forgotten);
         let written = write_collections(&mut writer, below, &covered.names(below), &covered).await;
         self.number = writer.id.number;
         let manifest = Manifest {
@@ -95,12 +116,12 @@ impl Checkpointer {
             tip: covered.tip,
             position: covered.position,
             maintenance: maintenance(&*covered.changes, below),
-            history: covered.history,
+            history: if broken::is(Broken::HistoryUnstored) { History::default() } else { covered.history },
             collections: written?,
         };
         match publish(&**self.files.storage(), self.files.layout(), &manifest).await? {
-            Published::Foreign => Ok(Outcome::Foreign),
-            Published::Ours => Ok(Outcome::Written {
+            Published::Foreign if !broken::is(Broken::InstalledBeforePublished) => Ok(Outcome::Foreign),
+            _ => Ok(Outcome::Written {
                 base: Base::new(Arc::new(manifest), self.files.clone()),
                 bytes_written: writer.bytes_written,
             }),

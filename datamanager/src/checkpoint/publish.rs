@@ -8,6 +8,7 @@ use runyard_objectstorage::{ObjectStorage, ObjectStorageExt, PutMode};
 
 use crate::{
     Error, Result,
+    broken::{self, Broken},
     layout::Layout,
     manifest::{Manifest, format::encode},
 };
@@ -28,7 +29,8 @@ pub(crate) enum Published {
 pub(crate) async fn publish(storage: &dyn ObjectStorage, layout: &Layout, manifest: &Manifest) -> Result<Published> {
     let key = layout.manifest(manifest.number);
     let bytes: Bytes = encode(manifest).0;
-    let Err(error) = storage.put_bytes(&key, bytes.clone(), PutMode::Create).await else { return Ok(Published::Ours) };
+    let mode = if broken::is(Broken::ManifestOverwritten) { PutMode::Overwrite } else { PutMode::Create };
+    let Err(error) = storage.put_bytes(&key, bytes.clone(), mode).await else { return Ok(Published::Ours) };
     // Also if it exists: a put that seemed to fail before may have been ours.
     match storage.get_bytes(&key).await {
         Ok(found) if found == bytes => Ok(Published::Ours),

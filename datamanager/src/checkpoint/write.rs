@@ -12,6 +12,7 @@ use runyard_objectstorage::{Body, BodyError, PutOptions};
 use crate::{
     Direction, Error, KeyRange, Position, Result,
     base::{live, overlaps},
+    broken::{self, Broken},
     checkpoint::{
         cut::Cuts,
         parts::Parts,
@@ -99,6 +100,7 @@ impl Writer {
             let base = replaced.into_iter().map(|file| self.entries(name, &file, &range)).collect::<Vec<_>>();
             layers.push(stream::iter(base).flatten().boxed());
             let forgotten = self.forgotten;
+            let forgotten = if broken::is(Broken::TombstonesForgotten) { self.position } else { forgotten };
             let is_needed = move |entry: &Entry| entry.value.is_some() || entry.position > forgotten;
             let entries = merge(layers, Direction::Ascending);
             let entries = entries.try_filter(move |entry| std::future::ready(is_needed(entry))).boxed();
@@ -156,7 +158,9 @@ impl Writer {
             fold > 0 && folds[fold - 1].contains(key)
         };
         let entries = merge(layers, Direction::Ascending);
-        let entries = entries.try_filter(move |entry| std::future::ready(!is_folded(&entry.key))).boxed();
+        let is_dropped = |entry: &Entry| entry.value.is_none() && broken::is(Broken::TombstonesDropped);
+        let is_left = move |entry: &Entry| !is_folded(&entry.key) && !is_dropped(entry);
+        let entries = entries.try_filter(move |entry| std::future::ready(is_left(entry))).boxed();
         let made = self.write(name, entries, Cuts::full(self.settings.data_file_size_max)).await?;
         let mut number = 0;
         after.deltas.retain(|_| {
@@ -191,7 +195,13 @@ impl Writer {
         self.files.entries(name, file.clone(), range.clone(), Direction::Ascending, Caching::Bypass)
     }
 
-    async fn write(&mut self, name: &str, mut entries: EntryStream, cuts: Cuts) -> Result<Vec<FinishedFile>> {
+    /// Writes entries that are in order into files.
+    pub(crate) async fn write(
+        &mut self,
+        name: &str,
+        mut entries: EntryStream,
+        cuts: Cuts,
+    ) -> Result<Vec<FinishedFile>> {
         let mut made = Vec::new();
         let mut next = entries.try_next().await?;
         while let Some(first) = next.take() {

@@ -17,7 +17,7 @@ use rustix::{
 /// obstacle. The file holds the process id, for the message that the next one reads.
 #[derive(Debug)]
 pub struct LockFile {
-    _file: File,
+    file: File,
 }
 
 /// Why a lock file could not be taken.
@@ -55,7 +55,14 @@ impl LockFile {
             Err(error) => return Err(unusable("locked")(error.into())),
         }
         write_holder(&mut file).map_err(unusable("written"))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for LockFile {
+    fn drop(&mut self) {
+        // Closing is not enough: a program that another thread is just starting has the file open until it runs.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
@@ -69,4 +76,21 @@ fn read_holder(file: &mut File) -> Option<u32> {
     let mut holder = String::new();
     file.take(32).read_to_string(&mut holder).ok()?;
     holder.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_released_though_a_child_that_just_begins_has_the_file_open_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
+        let held = LockFile::acquire(&path).unwrap();
+        let of_the_child = held.file.try_clone().unwrap();
+        assert!(matches!(LockFile::acquire(&path), Err(LockError::Held { .. })));
+        drop(held);
+        LockFile::acquire(&path).unwrap();
+        drop(of_the_child);
+    }
 }

@@ -9,7 +9,8 @@ use runyard_objectstorage::{GetRange, ListEntry, ObjectStorageExt};
 use super::{Manifest, format};
 use crate::{Error, Result, record::Hash, wal::log::LogObjects};
 
-const ADVICE: &str = "bring it back from a backup, or open the store once with `previous_manifest`, which goes back to \
+/// What to do about a newest checkpoint that does not verify.
+pub(crate) const ADVICE: &str = "bring it back from a backup, or open the store once with `previous_manifest`, which goes back to \
                       the checkpoint before and takes what came after from the log";
 
 /// A checkpoint, and the hash that the next one names it by.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A place in a range, as it is at one position.
-pub(super) struct Cursor {
+pub(crate) struct Cursor {
     direction: Direction,
     memory: Peekable<Entries>,
     /// None at its end.

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::{
     Direction, KeyRange, Position,
     base::Base,
+    broken::{self, Broken},
     entry::Entry,
     history::History,
     manifest::Tip,
@@ -99,7 +100,8 @@ impl View {
     /// The same on another base, without the frozen tables that it covers.
     pub(super) fn on(&self, base: Arc<Base>) -> Self {
         let (active, frozen) = self.tables.split_at(1);
-        let uncovered = frozen.iter().filter(|table| table.read().newest() > base.position());
+        let is_covered = |newest: Position| newest <= base.position() || broken::is(Broken::MemoryDroppedEarly);
+        let uncovered = frozen.iter().filter(|table| !is_covered(table.read().newest()));
         let tables = active.iter().chain(uncovered).cloned().collect();
         Self { base, tables }
     }

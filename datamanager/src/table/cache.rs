@@ -70,9 +70,13 @@ impl BlockCache {
     }
 
     /// What the content takes in memory.
-    #[cfg(test)]
     pub(super) fn weight(&self) -> u64 {
         self.0.weight()
+    }
+
+    /// What it may take.
+    pub(super) fn capacity(&self) -> u64 {
+        self.0.capacity()
     }
 
     /// The tail of a file, if it is here.

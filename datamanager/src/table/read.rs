@@ -50,6 +50,11 @@ impl DataFiles {
         &self.layout
     }
 
+    /// How many bytes of files are in memory, and how many may be.
+    pub(crate) fn cache_bytes(&self) -> (u64, u64) {
+        (self.cache.weight(), self.cache.capacity())
+    }
+
     pub(super) fn cache(&self) -> &BlockCache {
         &self.cache
     }

@@ -23,16 +23,13 @@ use super::{
 };
 use crate::{
     Error, Result,
-    checkpoint::{Checkpointer, plan::Settings, when::Triggers},
+    checkpoint::{Checkpointer, when::Triggers},
     coordinator::Coordinator,
     history::TRANSACTIONS_KEPT,
     layout::Layout,
     record::BatchId,
-    table::{DataFiles, FileSettings},
+    table::DataFiles,
 };
-
-/// How many deltas a collection may have.
-const DELTAS_MAX: usize = 16;
 
 /// How a [`WalDataManager`] is opened; made by [`WalDataManager::builder`].
 #[derive(Debug)]
@@ -251,13 +248,7 @@ impl WalBuilder {
                 genesis,
                 queue: Arc::clone(&queue),
                 current: Arc::clone(&current),
-                checkpointer: Checkpointer {
-                    files: source.files.clone(),
-                    settings: Settings { data_file_size_max: self.data_file_size_max, deltas_max: DELTAS_MAX },
-                    file_settings: FileSettings::for_files_of(self.data_file_size_max),
-                    writer: file_writer(&writer),
-                    number: 0,
-                },
+                checkpointer: Checkpointer::new(source.files.clone(), self.data_file_size_max, &writer),
                 triggers: self.triggers,
                 requests,
                 attempts: Attempts::default(),
@@ -275,6 +266,7 @@ impl WalBuilder {
             genesis,
             current,
             checkpoints,
+            data_file_size_max: self.data_file_size_max,
             read_only: self.read_only,
             commit_timeout: self.commit_timeout,
             stopped,
@@ -284,12 +276,7 @@ impl WalBuilder {
     }
 }
 
-/// Whose files they are: as unlikely to be drawn twice as is needed among the writers of one checkpoint.
-fn file_writer(id: &[u8; 16]) -> u64 {
-    id.iter().take(8).fold(0, |writer, byte| writer << 8 | u64::from(*byte))
-}
-
-fn draw_id() -> Result<[u8; 16]> {
+pub(super) fn draw_id() -> Result<[u8; 16]> {
     let mut id = [0; 16];
     SysRng.try_fill_bytes(&mut id).map_err(|source| {
         Error::storage("drawing the id of the writer")(runyard_objectstorage::Error::Unusable {

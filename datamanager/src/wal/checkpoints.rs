@@ -14,6 +14,7 @@ use tokio::{
 use crate::{
     Error, KeyRange, Position, Result,
     base::Base,
+    broken::{self, Broken},
     checkpoint::{
         Checkpointer, Covered, Outcome,
         when::{Triggers, Uncovered, due},
@@ -186,7 +187,7 @@ impl CheckpointWorker {
             let Outcome::Written { base, bytes_written } = written else { continue };
             let number = base.manifest().number;
             // One that took so long that others were made after it, and cleaned, may have created what was deleted.
-            if newest::numbers(&self.source.log).await?.last() != Some(&number) {
+            if self.newest().await? != number {
                 continue;
             }
             if self.current.replace(base) {
@@ -204,26 +205,30 @@ impl CheckpointWorker {
         Arc::clone(self.unpublished.insert(frozen))
     }
 
+    /// The number of the newest checkpoint that there is; 0 if there is none.
+    async fn newest(&self) -> Result<u64> {
+        Ok(newest::numbers(&self.source.log).await?.last().copied().unwrap_or(0))
+    }
+
     /// Goes over to the newest checkpoint, if another process made it.
     async fn adopt_newest(&self) -> Result<()> {
         loop {
-            let newest = newest::numbers(&self.source.log).await?.last().copied().unwrap_or(0);
+            let newest = self.newest().await?;
             if newest <= self.current.store.base().manifest().number {
                 return Ok(());
             }
             let manifest = match newest::read_chained(&self.source.log, newest, self.genesis).await {
                 Ok(verified) => verified.manifest,
-                // Whoever has published a newer one may have removed it meanwhile.
-                Err(error) => match newest::numbers(&self.source.log).await?.last() {
-                    Some(newer) if *newer > newest => continue,
-                    _ => return Err(error),
-                },
+                // What is missing was cleaned since it was listed, if there is a newer one.
+                Err(Error::Corrupt { .. }) if self.newest().await? > newest => continue,
+                Err(error) => return Err(error),
             };
-            if self.current.store.tip().lsn < manifest.tip.lsn {
+            let is_ahead = || self.current.store.tip().lsn < manifest.tip.lsn && !broken::is(Broken::AdoptedAhead);
+            if is_ahead() {
                 let answer = self.queue.catch_up()?;
                 answer.await.unwrap_or(Err(Error::Closed))?;
             }
-            if self.current.store.tip().lsn < manifest.tip.lsn {
+            if is_ahead() {
                 return Err(Error::Corrupt {
                     object: self.source.log.layout.manifest(newest).to_string(),
                     reason: format!("it covers the log up to {}, which ends before", manifest.tip.lsn),

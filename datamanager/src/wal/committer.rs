@@ -9,10 +9,10 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    Error, Result,
+    Error, Position, Result,
     broken::{self, Broken},
     limits::TRANSACTION_BYTES_MAX,
-    manifest::Tip,
+    manifest::{Tip, newest},
     record::{BatchId, Hash, encode_batch},
     store::{Batch, Check, Store},
     system,
@@ -111,8 +111,9 @@ impl Committer {
             if self.left_behind {
                 candidates = self.wait_for_storage(candidates, async |this| this.reopen().await).await?;
             }
-            if candidates.iter().any(|pending| pending.reads.position > self.store.position()) {
-                // Read at another process: its batch is in the log.
+            if candidates.iter().any(|pending| pending.reads.position > self.store.position()) || self.import_pending()
+            {
+                // Read at another process: its batch is in the log. Or an import has to be decided first.
                 candidates = self.wait_for_storage(candidates, async |this| this.catch_up().await).await?;
             }
             let lsn = self.tip.lsn + 1;
@@ -140,6 +141,10 @@ impl Committer {
             self.put_took = began.elapsed().min(ROOM_MAX);
             let error = match outcome {
                 Outcome::Written => {
+                    if broken::is(Broken::PositionBeforeData) {
+                        self.store.show_early(Position { lsn, index: plan.accepted.len() as u32 - 1 });
+                        tokio::time::sleep(ROOM_MAX).await;
+                    }
                     self.tip = Tip { lsn, hash };
                     self.publish(plan.accepted, bytes.len());
                     return ControlFlow::Continue(());
@@ -186,12 +191,18 @@ impl Committer {
 
     fn check(&self, pending: &Pending) -> Check {
         match &self.maintenance {
-            Some(reason) if !system::changes_maintenance(&pending.logged) => {
+            Some(_) if broken::is(Broken::MaintenanceIgnored) => self.store.check(&pending.reads),
+            Some(reason) if !system::changes_maintenance(&pending.logged) || self.import_pending() => {
                 Check::Refused(Error::Maintenance { reason: reason.clone() })
             }
             _ if broken::is(Broken::LoserNotRevalidated) && self.foreign_lsn == Some(self.tip.lsn) => Check::Valid,
             _ => self.store.check(&pending.reads),
         }
+    }
+
+    /// Whether it is open if an import counts; there are none outside of maintenance.
+    fn import_pending(&self) -> bool {
+        self.maintenance.is_some() && self.store.import_pending().is_some()
     }
 
     /// Makes our own batch visible, then answers its callers.
@@ -221,7 +232,7 @@ impl Committer {
 
     async fn try_catch_up(&mut self) -> Result<()> {
         loop {
-            if self.left_behind {
+            if self.left_behind || self.store.is_base_gone() {
                 self.reopen().await?;
             }
             let lsn = self.tip.lsn + 1;
@@ -230,7 +241,17 @@ impl Committer {
             self.left_behind = self.source.floor.is_above(lsn).await?;
             match found {
                 _ if self.left_behind => {}
-                Ok(None) => return Ok(()),
+                Ok(None) => match self.store.import_pending() {
+                    // An import does not go on in the log, but in a checkpoint.
+                    Some(import) => {
+                        let newest = newest::numbers(&self.source.log).await?.last().copied();
+                        self.left_behind = newest >= Some(import);
+                        if !self.left_behind {
+                            return Ok(());
+                        }
+                    }
+                    None => return Ok(()),
+                },
                 Ok(Some(found)) if broken::is(Broken::CatchUpStopsEarly) => return self.apply_foreign(found),
                 Ok(Some(found)) => self.apply_foreign(found)?,
                 Err(error) => return Err(error),
@@ -298,7 +319,7 @@ impl Committer {
         tracing::info!(
             from = self.tip.lsn,
             to = recovered.tip.lsn,
-            "the log was cleaned meanwhile; opened the store anew"
+            "what was read from was cleaned or replaced meanwhile; opened the store anew"
         );
         let Recovered { store, base, tip, batches, maintenance } = recovered;
         self.store.reset(&store);

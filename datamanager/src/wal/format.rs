@@ -42,6 +42,11 @@ pub(crate) fn genesis(format: &[u8]) -> Hash {
     Sha256::digest(format).into()
 }
 
+/// The id of the store, as its format object has it.
+pub(crate) fn store_id(format: &[u8]) -> Option<String> {
+    serde_json::from_slice::<Format>(format).ok().map(|format| format.store)
+}
+
 /// Reads the format object; none if there is none.
 pub(crate) async fn read(storage: &Arc<dyn ObjectStorage>, layout: &Layout) -> Result<Option<Bytes>> {
     let bytes = match storage.get_bytes(&layout.format()).await {
@@ -69,8 +74,12 @@ pub(crate) async fn create(storage: &Arc<dyn ObjectStorage>, layout: &Layout, st
 
 fn encode(store: [u8; 16]) -> Bytes {
     let store: String = store.iter().map(|byte| format!("{byte:02x}")).collect();
-    let check = check_of(&store);
-    format!("{{\"format\":{VERSION},\"store\":\"{store}\",\"check\":\"{check}\"}}\n").into()
+    text(&store).into()
+}
+
+fn text(store: &str) -> String {
+    let check = check_of(store);
+    format!("{{\"format\":{VERSION},\"store\":\"{store}\",\"check\":\"{check}\"}}\n")
 }
 
 pub(crate) fn check(layout: &Layout, bytes: &[u8]) -> Result<()> {
@@ -87,6 +96,10 @@ pub(crate) fn check(layout: &Layout, bytes: &[u8]) -> Result<()> {
     let format: Format = serde_json::from_slice(bytes).map_err(|error| corrupt(error.to_string()))?;
     if format.check != check_of(&format.store) {
         return Err(corrupt("its checksum does not match".to_owned()));
+    }
+    // The log is chained to its bytes, so there is one way to write it.
+    if bytes != text(&format.store).as_bytes() {
+        return Err(corrupt("it is not written as this program writes it".to_owned()));
     }
     Ok(())
 }
@@ -119,14 +132,16 @@ mod tests {
     }
 
     #[test]
-    fn no_flipped_bit_goes_unnoticed() {
+    fn no_flipped_bit_and_no_missing_end_goes_unnoticed() {
         let layout = Layout::new("").unwrap();
         let good = encode([0x1f; 16]);
-        // The line end is not part of the content.
-        for bit in 0..(good.len() - 1) * 8 {
+        for bit in 0..good.len() * 8 {
             let mut damaged = good.to_vec();
             damaged[bit / 8] ^= 1 << (bit % 8);
             assert!(check(&layout, &damaged).is_err(), "bit {bit}");
+        }
+        for length in 0..good.len() {
+            assert!(check(&layout, &good[..length]).is_err(), "{length} bytes");
         }
     }
 }

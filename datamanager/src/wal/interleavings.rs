@@ -189,6 +189,7 @@ fn run(callers: usize, besides: Besides, order: &mut Order) -> std::result::Resu
         genesis: [0; 32],
         current: Arc::new(current),
         checkpoints: mpsc::channel(1).0,
+        data_file_size_max: 1 << 20,
         read_only: false,
         commit_timeout: Duration::from_secs(30),
         stopped: stopped.clone(),

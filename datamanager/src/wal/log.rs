@@ -96,11 +96,19 @@ impl Log for FollowedLog {
         Box::pin(async move {
             let found = self.floor.log().read(lsn).await;
             // What is below the floor is no longer the log, whether it is missing, damaged or looks good.
-            if self.floor.is_above(lsn).await? {
+            let expired = || {
                 let oldest = self.store.base().position();
-                return Err(Error::PositionExpired { position: Position { lsn, index: 0 }, oldest });
+                Error::PositionExpired { position: Position { lsn, index: 0 }, oldest }
+            };
+            if self.floor.is_above(lsn).await? {
+                return Err(expired());
             }
-            let found = found?.ok_or_else(|| self.floor.log().missing(lsn))?;
+            let found = match found? {
+                Some(found) => found,
+                // Everything from before an import is forgotten, and there is a gap in the log.
+                None if lsn <= self.store.forgotten().lsn => return Err(expired()),
+                None => return Err(self.floor.log().missing(lsn)),
+            };
             Ok(Arc::new(found.into_batch()))
         })
     }

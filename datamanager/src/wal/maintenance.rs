@@ -7,7 +7,10 @@
 use bytes::Bytes;
 
 use super::WalDataManager;
-use crate::{Action, DataManager, Error, Position, ReadSet, Result, Transaction, system};
+use crate::{
+    Action, DataManager, Error, Position, ReadSet, Result, Transaction,
+    system::{self, System},
+};
 
 impl WalDataManager {
     /// Begins maintenance: every other transaction is refused in every process, with this reason, until
@@ -19,7 +22,7 @@ impl WalDataManager {
         self.set_maintenance(Some(reason)).await
     }
 
-    /// Ends maintenance, whoever began it.
+    /// Ends maintenance, whoever began it. An import that is under way is refused then.
     pub async fn leave_maintenance(&self) -> Result<Position> {
         self.set_maintenance(None).await
     }
@@ -28,8 +31,13 @@ impl WalDataManager {
         let (collection, key) = (system::SYSTEM.to_owned(), Bytes::from_static(system::MAINTENANCE));
         loop {
             self.catch_up().await?;
+            if reason.is_none() && self.handle.store.import_pending().is_some() {
+                // With the next checkpoint, whoever imports comes too late.
+                self.checkpoint().await?;
+                continue;
+            }
             let at = self.snapshot();
-            let current = self.handle.store.get(&at, system::SYSTEM, system::MAINTENANCE).await?;
+            let current = self.get_own(&at, system::MAINTENANCE).await?;
             let action = match (&current, reason) {
                 (Some(current), Some(_)) => {
                     return Err(Error::Maintenance { reason: String::from_utf8_lossy(current).into_owned() });
@@ -41,9 +49,11 @@ impl WalDataManager {
                 }
                 (Some(_), None) => Action::Delete { collection: collection.clone(), key: key.clone() },
             };
-            let keys = vec![(collection.clone(), key.clone())];
+            let import = Action::Delete { collection: collection.clone(), key: Bytes::from_static(system::IMPORT) };
+            let keys =
+                vec![(collection.clone(), key.clone()), (collection.clone(), Bytes::from_static(system::IMPORT))];
             let reads = ReadSet { position: at.position(), keys, ..ReadSet::default() };
-            match self.commit_unchecked(Transaction { reads, actions: vec![action] }).await {
+            match self.commit_unchecked(Transaction { reads, actions: vec![action, import] }).await {
                 // Somebody else began or ended one.
                 Err(error) if error.is_conflict() => {}
                 result => return result,

@@ -47,18 +47,24 @@ mod plan;
 mod queue;
 mod recovery;
 mod slot;
+mod stats;
 mod status;
 #[cfg(test)]
 mod tests;
+pub(crate) mod transfer;
 mod uptime;
+mod verify;
 
 pub use builder::WalBuilder;
 pub use checkpoints::Checkpoint;
 pub use pins::CheckpointPin;
+pub use stats::{CollectionStats, Stats};
 pub use status::Status;
+pub use transfer::Imported;
 #[cfg(feature = "test-util")]
 pub use uptime::VirtualUptime;
 pub use uptime::{SystemUptime, Uptime};
+pub use verify::{Damaged, Report, verify};
 
 /// How often a transaction is checked against a newer checkpoint, because that came while the transaction was queued,
 /// before its reads count as too old.
@@ -102,6 +108,7 @@ struct Handle {
     current: Arc<Current>,
     /// For those who want a checkpoint now; closed if the store was opened read-only.
     checkpoints: mpsc::Sender<checkpoints::Request>,
+    data_file_size_max: u64,
     read_only: bool,
     commit_timeout: Duration,
     /// Cancelled when the committer has ended.
@@ -113,7 +120,7 @@ impl Handle {
     /// Has a transaction committed, after it was checked against what the checkpoint covers.
     async fn commit(&self, mut submission: Submission, deadline: Instant) -> Result<Position> {
         for _ in 0..HAND_BACKS_MAX {
-            self.store.check_below(&mut submission.0).await?;
+            self.readable(self.store.check_below(&mut submission.0).await).await?;
             let answer = self.queue.push(submission, deadline).await?;
             match answer.await {
                 Ok(Answer::Finished(result)) => return result,
@@ -123,6 +130,21 @@ impl Handle {
         }
         let (position, oldest) = (submission.0.position, self.store.base().position());
         Err(Error::PositionExpired { position, oldest })
+    }
+}
+
+impl Handle {
+    /// Hands on what a read has brought. If that is that the checkpoint which is read from was cleaned away, because
+    /// others have made newer ones, the newest one is gone over to first: a new snapshot can be read then.
+    async fn readable<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(Error::PositionExpired { position, .. }) = &result
+            && self.store.note_gone(*position)
+            && let Ok(done) = self.queue.catch_up()
+        {
+            // Where it fails, the next read tries it again.
+            let _ = done.await;
+        }
+        result
     }
 }
 
@@ -175,7 +197,7 @@ impl WalDataManager {
 
     /// A hash over all entries of a snapshot, equal for equal content.
     pub async fn state_hash(&self, at: &Snapshot) -> Result<[u8; 32]> {
-        self.handle.store.state_hash(at).await
+        self.handle.readable(self.handle.store.state_hash(at).await).await
     }
 
     /// Commits a transaction that may name the store's own collections.
@@ -185,7 +207,7 @@ impl WalDataManager {
             if transaction.reads.position > handle.store.position() {
                 self.catch_up().await?;
             }
-            return handle.store.check_alone(transaction.reads).await;
+            return handle.readable(handle.store.check_alone(transaction.reads).await).await;
         }
         if handle.read_only {
             return Err(opened_read_only());
@@ -253,12 +275,12 @@ impl DataManager for WalDataManager {
 
     async fn get(&self, at: &Snapshot, collection: &str, key: &[u8]) -> Result<Option<Bytes>> {
         limits::check_visible(collection)?;
-        self.handle.store.get(at, collection, key).await
+        self.handle.readable(self.handle.store.get(at, collection, key).await).await
     }
 
     async fn scan(&self, at: &Snapshot, scan: &Scan) -> Result<Page> {
         limits::check_visible(&scan.collection)?;
-        self.handle.store.scan(at, scan).await
+        self.handle.readable(self.handle.store.scan(at, scan).await).await
     }
 
     async fn commit(&self, transaction: Transaction) -> Result<Position> {
@@ -296,7 +318,7 @@ impl DataManager for WalDataManager {
 #[async_trait]
 impl System for WalDataManager {
     async fn get_own(&self, at: &Snapshot, key: &[u8]) -> Result<Option<Bytes>> {
-        self.handle.store.get(at, system::SYSTEM, key).await
+        self.handle.readable(self.handle.store.get(at, system::SYSTEM, key).await).await
     }
 
     async fn commit_own(&self, transaction: Transaction) -> Result<Position> {

@@ -83,8 +83,13 @@ pub(crate) async fn go_back(source: &Source, genesis: Hash) -> Result<()> {
     let Err(Error::Corrupt { .. }) = newest::read_chained(&source.log, damaged, genesis).await else { return Ok(()) };
     let before = base_of(source, numbers.iter().rev().nth(1).copied().unwrap_or_default(), genesis).await?;
     // Only once the log is known to lead on from there.
-    replay_all(source, before).await?;
+    let replayed = replay_all(source, before).await?;
     let key = source.log.layout.manifest(damaged);
+    if replayed.store.import_pending() == Some(damaged) {
+        let reason = "it may be the only one that has what was imported: bring it back from a backup, or import again, \
+                      into a new store";
+        return Err(Error::Corrupt { object: key.to_string(), reason: reason.to_owned() });
+    }
     tracing::warn!(manifest = %key, "removing a checkpoint that does not verify, as the operator asked for");
     source.log.storage.delete(&key).await.map_err(Error::storage("removing a damaged checkpoint"))
 }
@@ -114,6 +119,7 @@ async fn is_still_whole(source: &Source, number: u64, recovered: Option<&Recover
     let floor = source.floor.list().await?;
     let newest = newest::numbers(&source.log).await?.last().copied().unwrap_or_default();
     Ok(match recovered {
+        _ if broken::is(Broken::StaleManifestBelieved) => true,
         Some(recovered) => {
             floor.lsn <= recovered.base.manifest().tip.lsn + 1 && newest < number + MANIFESTS_KEPT as u64
         }

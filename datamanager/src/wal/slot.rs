@@ -97,6 +97,9 @@ impl Slot<'_> {
             Ok(()) => None,
             Err(error) if error.is_already_exists() && broken::is(Broken::ExistsIsOurs) => None,
             Err(error) if !error.is_already_exists() && broken::is(Broken::LostReplyIsSuccess) => None,
+            Err(error) if !error.is_already_exists() && broken::is(Broken::ConflictIsExists) => {
+                return Attempt::Done(Outcome::Untried);
+            }
             Err(error) if !error.is_already_exists() && broken::is(Broken::LostReplyIsFailure) => {
                 return Attempt::Done(Outcome::Failed(Error::storage("writing the log")(error)));
             }

@@ -158,6 +158,74 @@ async fn all_entries_of_a_store_can_go() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_entries_of_a_file_can_go_wherever_it_lies() {
+    for gone in [0..40, 30..70, 60..100] {
+        let storage = Arc::new(MemoryStorage::new());
+        let data = builder(Arc::clone(&storage)).history_transactions_max(1).open().await.expect("opened");
+        // So large that only what changes is written again.
+        let value =
+            |n: usize| Bytes::from((0..400).map(|i| (n * 31 + i * i * 7 + i / 3 * n) as u8).collect::<Vec<_>>());
+        let mut model: Model = (0..100).map(|n| (key(n), value(n))).collect();
+        write(&data, model.iter().map(|(key, value)| put(key.clone(), value.clone())).collect()).await;
+        data.checkpoint().await.expect("made");
+        write(&data, gone.clone().map(|n| delete(key(n))).collect()).await;
+        gone.for_each(|n| drop(model.remove(&key(n))));
+        for _ in 0..3 {
+            assert_holds(&data, &model).await;
+            write(&data, vec![put("z", "v")]).await;
+            model.insert("z".into(), "v".into());
+            data.checkpoint().await.expect("made");
+        }
+        data.close().await;
+        assert_holds(&builder(storage).open().await.expect("opened"), &model).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_id_twice_in_one_transaction_is_what_was_said_last() {
+    let storage = Arc::new(MemoryStorage::new());
+    let data = builder(Arc::clone(&storage)).open().await.expect("opened");
+    let twice = |round: &str| {
+        let put = |key: &'static str, value: &str| put(key, format!("{value} {round}"));
+        vec![put("a", "1"), put("a", "2"), delete("b"), put("b", "1"), put("c", "1"), delete("c")]
+    };
+    let mut model = Model::new();
+    for round in ["first", "over a checkpoint"] {
+        write(&data, twice(round)).await;
+        model.extend([("a".into(), format!("2 {round}").into()), ("b".into(), format!("1 {round}").into())]);
+        assert_holds(&data, &model).await;
+        data.checkpoint().await.expect("made");
+        assert_holds(&data, &model).await;
+        assert_eq!(get(&data, b"c").await, None);
+    }
+    data.close().await;
+    assert_holds(&builder(storage).open().await.expect("opened"), &model).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn writers_whose_puts_arrive_out_of_order_leave_one_order_without_a_gap() {
+    let storage = FaultyStorage::new(Arc::new(MemoryStorage::new()));
+    let slow = builder(storage.clone()).writer_id([1; 16]).open().await.expect("opened");
+    let quick = builder(storage.another_client()).writer_id([2; 16]).open().await.expect("opened");
+    let held = storage.hold(CallKind::Put, Moment::Before);
+    let late = tokio::spawn({
+        let slow = slow.clone();
+        async move { write(&slow, vec![put("k", "of the slow one")]).await }
+    });
+    held.arrived(1).await;
+    for n in 1..=3 {
+        assert_eq!(write(&quick, vec![put("k", "of the quick one")]).await.lsn, n);
+    }
+    quick.checkpoint().await.expect("made");
+    drop(held);
+    assert_eq!(late.await.expect("no panic").lsn, 4, "it began first, and its put came last");
+    quick.catch_up().await.expect("caught up");
+    for data in [slow, quick, builder(storage.another_client()).open().await.expect("opened")] {
+        assert_eq!(get(&data, b"k").await.as_deref(), Some(&b"of the slow one"[..]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_new_makes_no_checkpoint() {
     let storage = MetricsStorage::new(Arc::new(MemoryStorage::new()));
     let data = builder(storage.clone()).open().await.expect("opened");

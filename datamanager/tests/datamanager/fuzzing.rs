@@ -3,10 +3,11 @@
 use proptest::{collection::vec, prelude::*};
 use runyard_datamanager::fuzzing;
 
-const GOLDEN: [&[u8]; 6] = [
+const GOLDEN: [&[u8]; 7] = [
     include_bytes!("../../golden/batch-v1.bin"),
     include_bytes!("../../golden/data-v1.bin"),
     include_bytes!("../../golden/data-v1-zstd.bin"),
+    include_bytes!("../../golden/export-v1.jsonl"),
     include_bytes!("../../golden/floor-v1.bin"),
     include_bytes!("../../golden/format-v1.json"),
     include_bytes!("../../golden/manifest-v1.bin"),
@@ -36,6 +37,7 @@ proptest! {
             fuzzing::manifest(bytes);
             fuzzing::format(bytes);
             fuzzing::floor(bytes);
+            fuzzing::export(bytes);
         }
     }
 }

@@ -1,13 +1,22 @@
 //! Random transactions, snapshots, scans and restarts, against a `BTreeMap`.
 
-use std::{collections::BTreeMap, ops::Bound, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    ops::Bound,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use proptest::{collection::vec, prelude::*};
 use runyard_datamanager::{
     Collection, DataManager, DataManagerExt, Direction, Error, KeyRange, MemoryDataManager, Snapshot, WalDataManager,
 };
-use runyard_objectstorage::{MemoryStorage, ObjectStorage};
+use runyard_objectstorage::MemoryStorage;
+
+use crate::script::{CLEANER_WAIT, builder};
 
 type Model = BTreeMap<Bytes, u64>;
 
@@ -35,6 +44,9 @@ enum Step {
     Unpin(prop::sample::Index),
     Look(prop::sample::Index, Look),
     Restart,
+    Checkpoint,
+    /// Longer than a cleaner waits.
+    Wait,
 }
 
 fn key() -> impl Strategy<Value = Bytes> {
@@ -67,6 +79,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<prop::sample::Index>().prop_map(Step::Unpin),
         3 => (any::<prop::sample::Index>(), look()).prop_map(|(index, look)| Step::Look(index, look)),
         1 => Just(Step::Restart),
+        3 => Just(Step::Checkpoint),
+        1 => Just(Step::Wait),
     ]
 }
 
@@ -124,7 +138,12 @@ async fn check(data: &impl DataManager, snapshot: &Snapshot, model: &Model, look
     assert_eq!((page.entries, page.more), (entries, more));
 }
 
-async fn run<D: DataManager + Clone>(open: impl AsyncFn() -> D, restarts: bool, steps: Vec<Step>) {
+async fn run<D: DataManager + Clone>(
+    open: impl AsyncFn() -> D,
+    checkpoint: impl AsyncFn(&D),
+    restarts: bool,
+    steps: Vec<Step>,
+) {
     let mut data = open().await;
     let mut model = Model::new();
     let mut pinned: Vec<(Snapshot, Model)> = Vec::new();
@@ -144,6 +163,8 @@ async fn run<D: DataManager + Clone>(open: impl AsyncFn() -> D, restarts: bool, 
                 data = open().await;
                 assert_eq!(data.snapshot().position(), position);
             }
+            Step::Checkpoint => checkpoint(&data).await,
+            Step::Wait => tokio::time::sleep(CLEANER_WAIT).await,
             Step::Unpin(_) | Step::Look(..) | Step::Restart => {}
         }
         check(&data, &data.snapshot(), &model, all.clone()).await;
@@ -154,19 +175,23 @@ async fn run<D: DataManager + Clone>(open: impl AsyncFn() -> D, restarts: bool, 
 }
 
 fn block_on(future: impl Future<Output = ()>) {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future);
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(future);
 }
 
 proptest! {
     #[test]
     fn the_memory_data_manager_is_a_map(steps in vec(step(), 1..60)) {
-        block_on(run(async || MemoryDataManager::new(), false, steps));
+        block_on(run(async || MemoryDataManager::new(), async |_| (), false, steps));
     }
 
     #[test]
-    fn a_log_is_a_map_that_survives_restarts(steps in vec(step(), 1..60)) {
-        let storage: Arc<dyn ObjectStorage> = Arc::new(MemoryStorage::new());
-        let open = async || WalDataManager::builder(Arc::clone(&storage)).base_path("b").open().await.unwrap();
-        block_on(run(open, true, steps));
+    fn a_log_is_a_map_that_survives_restarts_checkpoints_and_cleanings(steps in vec(step(), 1..60)) {
+        let storage = Arc::new(MemoryStorage::new());
+        let openings = AtomicU8::new(0);
+        let open = async || builder(Arc::clone(&storage), "b", openings.fetch_add(1, Ordering::Relaxed)).history_transactions_max(5).open().await.unwrap();
+        let checkpoint = async |data: &WalDataManager| {
+            data.checkpoint().await.unwrap();
+        };
+        block_on(run(open, checkpoint, true, steps));
     }
 }

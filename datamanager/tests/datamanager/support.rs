@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use runyard_datamanager::{
-    Action, DataManager, Direction, KeyRange, Position, Result, Scan, Transaction, WalDataManager,
+    Action, DataManager, Direction, KeyRange, Position, Result, Scan, Snapshot, Transaction, WalDataManager,
 };
 use runyard_objectstorage::{FaultyStorage, MemoryStorage, ObjectStorage};
 
@@ -35,9 +35,13 @@ pub(crate) async fn commit(data: &WalDataManager, n: usize) -> Result<Position> 
 }
 
 pub(crate) async fn entries(data: &WalDataManager, collection: &str) -> Vec<(Bytes, Bytes)> {
+    entries_at(data, &data.snapshot(), collection).await.unwrap()
+}
+
+pub(crate) async fn entries_at(data: &WalDataManager, at: &Snapshot, collection: &str) -> Result<Vec<(Bytes, Bytes)>> {
     let collection = collection.to_owned();
     let scan = Scan { collection, range: KeyRange::all(), direction: Direction::Ascending, limit: usize::MAX };
-    data.scan(&data.snapshot(), &scan).await.unwrap().entries
+    Ok(data.scan(at, &scan).await?.entries)
 }
 
 /// The numbers of the transactions that are in the store, in their order; each of them wholly.

@@ -11,7 +11,7 @@ use crate::{
     batch::Logged,
     client::{id_of, looked_at},
     model::{Model, between, transactions, writes_in},
-    world::{Attempt, Followed, Outcome, Read, Record},
+    world::{Attempt, Followed, KEPT, LEADER, MAINTENANCE, Outcome, Read, Record, SYSTEM, Stored},
 };
 
 /// What a store holds in the end: its entries by collection.
@@ -26,6 +26,7 @@ pub(crate) fn check(
 ) -> Result<(), String> {
     let logged = transactions(log)?;
     let places = places(&logged, record)?;
+    check_maintenance(&logged)?;
     for (id, attempt) in (0..).zip(&record.attempts) {
         check_outcome(attempt, places.get(&id).copied(), &logged, record, history_max)
             .map_err(|wrong| format!("t{id} of {}: {wrong}", attempt.life))?;
@@ -43,11 +44,12 @@ pub(crate) fn check(
 /// Where each attempt is in the log: at most once, and whole.
 fn places(logged: &[Logged], record: &Record) -> Result<BTreeMap<u64, Position>, String> {
     let mut places = BTreeMap::new();
-    for transaction in logged {
+    for transaction in logged.iter().filter(|transaction| !ends_maintenance(transaction)) {
         let position = transaction.position;
         let id = id(transaction).ok_or_else(|| format!("nobody made the transaction at {position}"))?;
         let attempt = record.attempts.get(id as usize).ok_or_else(|| format!("nobody made t{id} at {position}"))?;
-        if attempt.actions != transaction.actions || attempt.groups != transaction.groups {
+        let is_same = attempt.actions == transaction.actions || leader(transaction).is_some();
+        if !is_same || attempt.groups != transaction.groups {
             return Err(format!("t{id} at {position} is {transaction:?}, and was {attempt:?}"));
         }
         if let Some(other) = places.insert(id, position) {
@@ -59,11 +61,64 @@ fn places(logged: &[Logged], record: &Record) -> Result<BTreeMap<u64, Position>,
 
 fn id(transaction: &Logged) -> Option<u64> {
     let value = |action: &Action| match action {
+        Action::Put { collection, key, value } if collection == SYSTEM && key == LEADER => leader_of(value)?.1,
         Action::Put { value, .. } | Action::Append { value, .. } => id_of(value),
         Action::Delete { .. } => None,
     };
     let of_group = |group: &String| group.strip_prefix('t')?.parse().ok();
     transaction.actions.iter().find_map(value).or_else(|| transaction.groups.iter().find_map(of_group))
+}
+
+/// The epoch and the attempt that an entry of a leader is of.
+fn leader_of(value: &[u8]) -> Option<(u64, Option<u64>)> {
+    let leader: serde_json::Value = serde_json::from_slice(value).ok()?;
+    Some((leader["epoch"].as_u64()?, id_of(leader["holder"].as_str()?.as_bytes())))
+}
+
+/// The epoch that a transaction begins.
+fn leader(transaction: &Logged) -> Option<u64> {
+    match &transaction.actions[..] {
+        [Action::Put { collection, key, value }] if collection == SYSTEM && key == LEADER => {
+            leader_of(value).map(|(epoch, _)| epoch)
+        }
+        _ => None,
+    }
+}
+
+/// That of a transaction which says so, whether the store is being maintained from then on.
+fn maintenance(transaction: &Logged) -> Option<bool> {
+    transaction.actions.iter().find_map(|action| match action {
+        Action::Put { collection, key, .. } if collection == SYSTEM && key == MAINTENANCE => Some(true),
+        Action::Delete { collection, key } if collection == SYSTEM && key == MAINTENANCE => Some(false),
+        _ => None,
+    })
+}
+
+/// Nobody is asked who ends maintenance: anybody may.
+fn ends_maintenance(transaction: &Logged) -> bool {
+    maintenance(transaction) == Some(false)
+}
+
+/// While a store is being maintained, nothing is committed but the end of it.
+fn check_maintenance(logged: &[Logged]) -> Result<(), String> {
+    let mut since = None;
+    for transaction in logged {
+        let position = transaction.position;
+        match (maintenance(transaction), since) {
+            (Some(true), None) => since = Some(position),
+            (Some(false), Some(_)) => since = None,
+            (None, None) => {}
+            (Some(false), None) => return Err(format!("maintenance ends at {position}, and had not begun")),
+            (_, Some(since)) => return Err(format!("in maintenance since {since}, {position} was committed")),
+        }
+    }
+    Ok(())
+}
+
+/// Whether a transaction may have been found too old: by the number of others, or because its checkpoint was cleaned.
+fn may_expire(attempt: &Attempt, stored: Stored, logged: &[Logged], history_max: usize) -> bool {
+    let since = between(logged, attempt.read_at, Position { lsn: stored.lsn + 1, index: 0 }).len();
+    since >= history_max || stored.manifest > KEPT
 }
 
 fn check_outcome(
@@ -89,24 +144,28 @@ fn check_outcome(
             Err(format!("it is at {position}, before what was acknowledged before it began: {}", attempt.after))
         }
         Outcome::Committed(_) => Ok(()),
+        Outcome::Leads(epoch) => {
+            let at = place.and_then(|place| logged.iter().find(|logged| logged.position == place));
+            match at.and_then(leader) == Some(epoch) {
+                true => Ok(()),
+                false => Err(format!("it was told that it leads in epoch {epoch}, and that is at {at:?}")),
+            }
+        }
         Outcome::Conflict(_) | Outcome::Expired(_) | Outcome::Failed if place.is_some() => {
             Err(format!("it was answered with {:?}, and is at {place:?}", attempt.outcome))
         }
-        Outcome::Conflict(tip) => {
-            let beyond = Position { lsn: tip + 1, index: 0 };
-            match check_unchanged(attempt, beyond, logged) {
-                // A closure that is tried again does not say why.
-                Ok(()) if !changes_nothing => {
-                    let since = between(logged, attempt.read_at, beyond);
-                    if since.len() >= history_max { Ok(()) } else { Err("it conflicts with nothing".to_owned()) }
+        Outcome::Conflict(stored) => {
+            match check_unchanged(attempt, Position { lsn: stored.lsn + 1, index: 0 }, logged) {
+                // A closure that is tried again does not say why; a leader conflicts with its successor.
+                Ok(()) if !changes_nothing && attempt.epoch.is_none() && !is_of_system(attempt) => {
+                    let may = may_expire(attempt, stored, logged, history_max);
+                    if may { Ok(()) } else { Err("it conflicts with nothing".to_owned()) }
                 }
                 _ => Ok(()),
             }
         }
-        Outcome::Expired(tip) => {
-            let since = between(logged, attempt.read_at, Position { lsn: tip + 1, index: 0 }).len();
-            if since >= history_max { Ok(()) } else { Err(format!("it expired after {since} transactions")) }
-        }
+        Outcome::Expired(stored) if may_expire(attempt, stored, logged, history_max) => Ok(()),
+        Outcome::Expired(stored) => Err(format!("it expired, though there was only {stored:?}")),
         Outcome::Failed => Ok(()),
         Outcome::Unknown(last) => check_possible(place, last),
         Outcome::Nothing => match record.ends.get(&*attempt.life) {
@@ -114,6 +173,11 @@ fn check_outcome(
             None => Err("it was never answered".to_owned()),
         },
     }
+}
+
+/// Whether an attempt changes what is the store's own: what it read for that is not known.
+fn is_of_system(attempt: &Attempt) -> bool {
+    attempt.actions.iter().any(|action| matches!(action, Action::Put { collection, .. } if collection == SYSTEM))
 }
 
 /// Where the outcome is not known, only the slot in doubt may have it.
@@ -164,7 +228,8 @@ fn check_followed(followed: &Followed, logged: &[Logged]) -> Result<(), String> 
 }
 
 fn same(right: &Logged, position: Position, changes: &[Change]) -> bool {
-    right.position == position && right.changes == changes
+    let shown = right.changes.iter().filter(|change| change.collection != SYSTEM);
+    right.position == position && shown.eq(changes)
 }
 
 /// Replays the log, and asks at every position whether what was read there is what was there.
@@ -174,7 +239,7 @@ fn replay(logged: &[Logged], places: &BTreeMap<u64, Position>, record: &Record) 
     let mut observations = observations.into_iter().peekable();
     let by_place: BTreeMap<_, _> = places.iter().map(|(id, position)| (*position, *id)).collect();
     let mut model = Model::default();
-    let mut position = Position::ZERO;
+    let (mut position, mut epoch) = (Position::ZERO, 0);
     for next in logged.iter().map(Some).chain([None]) {
         while let Some(observation) = observations.next_if(|observation| observation.position <= position) {
             if observation.position != position {
@@ -185,17 +250,23 @@ fn replay(logged: &[Logged], places: &BTreeMap<u64, Position>, record: &Record) 
             }
         }
         let Some(transaction) = next else { break };
-        let id = by_place[&transaction.position];
-        let attempt = &record.attempts[id as usize];
-        let place = transaction.position;
+        position = transaction.position;
+        epoch = leader(transaction).unwrap_or(epoch);
+        let Some(id) = by_place.get(&position) else {
+            model.apply(transaction);
+            continue;
+        };
+        let attempt = &record.attempts[*id as usize];
         let serial =
-            |wrong| format!("t{id} of {}, which read at {}, is at {place}: {wrong}", attempt.life, attempt.read_at);
-        check_unchanged(attempt, place, logged).map_err(serial)?;
+            |wrong| format!("t{id} of {}, which read at {}, is at {position}: {wrong}", attempt.life, attempt.read_at);
+        check_unchanged(attempt, position, logged).map_err(serial)?;
+        if attempt.epoch.is_some_and(|of| of != epoch) {
+            return Err(serial(format!("its leader is of epoch {:?}, and this is epoch {epoch}", attempt.epoch)));
+        }
         if let Some(wrong) = attempt.reads.iter().find_map(|read| model.contradicts(read)) {
             return Err(serial(wrong));
         }
         model.apply(transaction);
-        position = place;
     }
     match observations.next() {
         None => Ok(model),

@@ -7,13 +7,13 @@ use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use runyard_datamanager::{
-    Action, Collection, DataManager, DataManagerExt, Direction, Error, KeyRange, Page, Position, ReadSet, Result, Scan,
-    Snapshot, Transaction, Tx, WalDataManager,
+    Action, Collection, DataManager, DataManagerExt, Direction, Error, KeyRange, Leadership, Page, Position, ReadSet,
+    Result, Scan, Snapshot, Transaction, Tx, WalDataManager,
 };
 
 use crate::{
     random::Random,
-    world::{Read, World},
+    world::{LEADER, Read, SYSTEM, World},
 };
 
 const COLLECTIONS: [&str; 2] = ["a", "b"];
@@ -29,6 +29,8 @@ pub(crate) struct Client {
     pub(crate) random: Random,
     /// Kept over operations.
     pub(crate) held: Option<Snapshot>,
+    /// As what it leads, as far as it knows.
+    pub(crate) leads: Option<Leadership>,
 }
 
 impl Client {
@@ -40,18 +42,21 @@ impl Client {
                 8..19 => self.random.millis(0..500),
                 _ => self.random.millis(500..60_000),
             };
-            tokio::time::sleep(pause).await;
-            let done = match self.random.below(12) {
+            tokio::time::sleep(pause * self.world.profile.pace).await;
+            let done = match self.random.below(13) {
                 0..5 => self.explicit().await,
                 5..8 => self.closure().await,
                 8 => self.skew().await,
                 9 => self.claim_name().await,
                 10 => self.read_ahead().await,
+                11 => self.lead().await,
                 _ => self.hold().await,
             };
             match done {
                 Ok(()) => {}
                 Err(Error::Closed) => return,
+                Err(Error::Storage { .. }) => self.world.count("reads that failed"),
+                Err(Error::PositionExpired { .. }) => self.world.expect_expiry(&self.life),
                 Err(error) => return self.world.fail(format!("{}: a read failed: {error:?}", self.life)),
             }
         }
@@ -73,7 +78,7 @@ impl Client {
         let groups = if self.random.chance(300) { vec![self.random.pick(&GROUPS).to_string()] } else { vec![] };
         if self.random.chance(300) {
             // Time to think: others are quicker.
-            let pause = self.random.millis(0..2_000);
+            let pause = self.random.millis(0..2_000) * self.world.profile.pace;
             tokio::time::sleep(pause).await;
         }
         let id = self.world.begin(&self.life);
@@ -105,7 +110,7 @@ impl Client {
         let Some(id) = last else { return Ok(()) };
         match done {
             Ok(((), position)) => self.told(id, Ok(position)),
-            // A read inside: the body's snapshot is held, and nothing of a read touches the storage.
+            // A read inside may fail as well.
             Err(error) => self.told(id, Err(error)),
         }
         Ok(())
@@ -167,7 +172,7 @@ impl Client {
 
     /// Decides from what another process was told, which this one may not have seen.
     async fn read_ahead(&mut self) -> Result<()> {
-        let position = self.world.acknowledged();
+        let position = self.acknowledged();
         let (collection, key) = self.entry();
         let id = self.world.begin(&self.life);
         let actions = if self.random.chance(800) { vec![self.action(id, 0, &[])] } else { Vec::new() };
@@ -178,19 +183,61 @@ impl Client {
         Ok(())
     }
 
+    /// Takes a role over, or commits as the leader that it was made.
+    async fn lead(&mut self) -> Result<()> {
+        let Some(leadership) = self.leads.clone().filter(|_| self.random.chance(800)) else {
+            let id = self.world.begin(&self.life);
+            // Which epoch it will be is not known yet.
+            let action = Action::Put { collection: SYSTEM.to_owned(), key: LEADER.into(), value: Bytes::new() };
+            self.world.describe(id, |attempt| attempt.actions = vec![action]);
+            let acquired = Leadership::acquire(&self.data, "all", &format!("\"t{id}/leads\"")).await;
+            self.world.answer_leader(id, acquired.as_ref().map(Leadership::epoch));
+            self.leads = acquired.ok();
+            return Ok(());
+        };
+        let snapshot = self.data.snapshot();
+        let (collection, key) = self.entry();
+        let read = self.read_key(&snapshot, collection, key.clone()).await?;
+        if self.random.chance(500) {
+            // Time for others to take over.
+            let pause = self.random.millis(0..5_000) * self.world.profile.pace;
+            tokio::time::sleep(pause).await;
+        }
+        let id = self.world.begin(&self.life);
+        let actions = vec![self.action(id, 0, std::slice::from_ref(&read)), self.append(id)];
+        let position = snapshot.position();
+        let reads = ReadSet { position, keys: vec![(collection.to_owned(), key)], ..ReadSet::default() };
+        self.world.describe(id, |attempt| {
+            attempt.read_at = position;
+            attempt.reads = vec![read];
+            attempt.actions = actions.clone();
+            attempt.epoch = Some(leadership.epoch());
+        });
+        let answer = leadership.commit(&self.data, &snapshot, Transaction { reads, actions }).await;
+        if let Err(Error::TakenOver { .. }) = answer {
+            self.leads = None;
+        }
+        self.told(id, answer);
+        Ok(())
+    }
+
     /// Takes a snapshot and comes back to it.
     async fn hold(&mut self) -> Result<()> {
         let snapshot = match self.held.take() {
             Some(held) => held,
-            None if self.random.chance(300) => match self.data.snapshot_at(self.world.acknowledged()).await {
-                Ok(snapshot) => snapshot,
-                Err(Error::PositionExpired { .. } | Error::Storage { .. }) => return Ok(()),
-                Err(error) => return Err(error),
-            },
+            None if self.random.chance(300) => {
+                let position = self.acknowledged();
+                match self.data.snapshot_at(position).await {
+                    Ok(snapshot) => snapshot,
+                    // Pruned from memory and not in a checkpoint, perhaps.
+                    Err(Error::PositionExpired { .. }) => return Ok(()),
+                    Err(error) => return Err(error),
+                }
+            }
             None => self.data.snapshot(),
         };
         for _ in 0..self.random.between(1..4) {
-            let pause = self.random.millis(0..10_000);
+            let pause = self.random.millis(0..10_000) * self.world.profile.pace;
             tokio::time::sleep(pause).await;
             let read = if self.random.chance(500) {
                 let (collection, key) = self.entry();
@@ -268,6 +315,15 @@ impl Client {
         }
     }
 
+    /// A position of which somebody was told.
+    fn acknowledged(&mut self) -> Position {
+        let last = self.world.acknowledged();
+        match self.random.chance(500) {
+            true => last,
+            false => Position { lsn: self.random.below(last.lsn + 1), index: 0 },
+        }
+    }
+
     fn entry(&mut self) -> (&'static str, Bytes) {
         (self.random.pick(&COLLECTIONS), key(self.random.below(self.world.profile.keys)))
     }
@@ -287,8 +343,12 @@ impl Client {
         match self.random.below(6) {
             0 | 1 => Action::Delete { collection, key },
             2 => self.append(id),
-            _ => Action::Put { collection, key, value: value(id, n, self.random.below(100) as usize) },
+            _ => Action::Put { collection, key, value: value(id, n, self.padding()) },
         }
+    }
+
+    fn padding(&mut self) -> usize {
+        self.random.below(self.world.profile.padding_max) as usize
     }
 
     fn append(&self, id: u64) -> Action {
@@ -387,7 +447,10 @@ pub(crate) fn looked_at(scan: &Scan, page: &Page) -> KeyRange {
 
 /// A value that says who wrote it: JSON, as typed collections read it.
 fn value(id: u64, n: u64, padding: usize) -> Bytes {
-    format!("\"t{id}/{n}{}\"", ".".repeat(padding)).into()
+    // Nothing that can be compressed, so that sizes are what they seem.
+    let mut random = Random::new(id, n);
+    let padding: String = (0..padding.div_ceil(16)).map(|_| format!("{:016x}", random.next())).collect();
+    format!("\"t{id}/{n}/{padding}\"").into()
 }
 
 /// The attempt that wrote a value.

@@ -1,8 +1,13 @@
 //! What is really stored, and how did it come there?
 //!
-//! The storage behind all processes. It keeps every log object that ever was, and tells of calls that no store may make.
+//! The storage behind all processes. It keeps every log object that ever was, and tells of calls that no store may
+//! make.
 
-use std::{collections::BTreeMap, fmt, sync::Mutex};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Mutex, MutexGuard},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,6 +16,8 @@ use runyard_objectstorage::{
     Body, GetObject, GetRange, ListEntry, ListRequest, MemoryStorage, ObjectKey, ObjectMeta, ObjectStorage,
     ObjectStorageExt, PutMode, PutOptions, Result,
 };
+
+use crate::world::{Counts, Stored};
 
 /// The one storage of a simulated world.
 pub(crate) struct Disk {
@@ -24,6 +31,11 @@ pub(crate) struct Disk {
 struct State {
     /// The first content of every slot of the log.
     log: BTreeMap<u64, Bytes>,
+    /// The numbers of all checkpoints that were ever published.
+    manifests: BTreeSet<u64>,
+    /// Where the log began at most, at any time.
+    floor: u64,
+    counts: Counts,
     wrong: Option<String>,
 }
 
@@ -45,17 +57,36 @@ impl Disk {
 
     /// Every batch that was ever stored, by its number.
     pub(crate) fn log(&self) -> BTreeMap<u64, Bytes> {
-        self.state.lock().expect("not poisoned").log.clone()
+        self.state().log.clone()
     }
 
     /// The number of the last batch that was ever stored.
     pub(crate) fn tip(&self) -> u64 {
-        self.state.lock().expect("not poisoned").log.last_key_value().map_or(0, |(lsn, _)| *lsn)
+        self.stored().lsn
+    }
+
+    /// What was ever stored.
+    pub(crate) fn stored(&self) -> Stored {
+        let state = self.state();
+        Stored {
+            lsn: state.log.last_key_value().map_or(0, |(lsn, _)| *lsn),
+            manifest: state.manifests.last().copied().unwrap_or_default(),
+        }
+    }
+
+    /// Below which number the log may have been cleaned.
+    pub(crate) fn floor(&self) -> u64 {
+        self.state().floor
+    }
+
+    /// How often something happened to it.
+    pub(crate) fn counts(&self) -> Counts {
+        self.state().counts.clone()
     }
 
     /// What was done to it that must never be done.
     pub(crate) fn wrong(&self) -> Option<String> {
-        self.state.lock().expect("not poisoned").wrong.clone()
+        self.state().wrong.clone()
     }
 
     /// Whether the objects of others are what they were.
@@ -71,17 +102,19 @@ impl Disk {
                 .all(|meta| NEIGHBOURS.contains(&meta.key.as_str()) && meta.size == meta.key.as_str().len() as u64)
     }
 
-    pub(crate) fn log_key(&self, lsn: u64) -> ObjectKey {
-        ObjectKey::parse(&format!("{}log/{lsn:020}", self.prefix)).expect("a key")
-    }
-
     /// Damages a store: nobody is asked, and nothing is recorded.
     pub(crate) fn objects(&self) -> &MemoryStorage {
         &self.objects
     }
 
-    fn lsn_of(&self, key: &ObjectKey) -> Option<u64> {
-        key.as_str().strip_prefix(&self.prefix)?.strip_prefix("log/")?.parse().ok()
+    pub(crate) fn key(&self, name: &str) -> ObjectKey {
+        ObjectKey::parse(&format!("{}{name}", self.prefix)).expect("a key")
+    }
+
+    /// What kind of object a key is of: the directory below the base path, and the number if it has one.
+    pub(crate) fn kind_of<'a>(&self, key: &'a ObjectKey) -> Option<(&'a str, Option<u64>)> {
+        let name = key.as_str().strip_prefix(&self.prefix)?;
+        Some(name.split_once('/').map_or((name, None), |(kind, rest)| (kind, rest.parse().ok())))
     }
 
     fn check(&self, name: &str) {
@@ -91,7 +124,11 @@ impl Disk {
     }
 
     fn is_wrong(&self, what: String) {
-        self.state.lock().expect("not poisoned").wrong.get_or_insert(what);
+        self.state().wrong.get_or_insert(what);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("not poisoned")
     }
 }
 
@@ -109,21 +146,54 @@ impl ObjectStorage for Disk {
 
     async fn put(&self, key: &ObjectKey, body: Body, options: PutOptions) -> Result<()> {
         self.check(key.as_str());
-        let Some(lsn) = self.lsn_of(key) else { return self.objects.put(key, body, options).await };
-        let Ok(bytes) = body.into_bytes() else { panic!("a batch of the log is put from memory") };
-        self.objects.put(key, Body::from(bytes.clone()), options).await?;
-        let is_new = {
-            let mut state = self.state.lock().expect("not poisoned");
-            *state.log.entry(lsn).or_insert_with(|| bytes.clone()) == bytes
+        let kind = self.kind_of(key);
+        let bytes = body.collect(key, options.size).await?;
+        let before = match self.objects.get_bytes(key).await {
+            Ok(before) => Some(before),
+            Err(error) if error.is_not_found() => None,
+            Err(error) => return Err(error),
         };
-        if !is_new && options.mode == PutMode::Overwrite {
+        self.objects.put(key, Body::from(bytes.clone()), options).await?;
+        let is_new = before.is_none();
+        if before.is_some_and(|before| before != bytes) {
             self.is_wrong(format!("`{key}` was overwritten"));
+        }
+        let state = &mut *self.state();
+        match kind {
+            Some(("format", None)) | Some(("data", _)) => {}
+            Some(("log", Some(lsn))) => {
+                if *state.log.entry(lsn).or_insert_with(|| bytes.clone()) != bytes {
+                    *state.counts.entry("slots that were cleaned and filled again").or_default() += 1;
+                }
+            }
+            Some(("manifest", Some(number))) => {
+                if !state.manifests.insert(number) && is_new {
+                    *state.counts.entry("checkpoints that were cleaned and published again").or_default() += 1;
+                }
+            }
+            Some(("floor", Some(_))) => state.floor = state.floor.max(floor_of(&bytes)),
+            _ => {
+                state.wrong.get_or_insert(format!("`{key}` is none of a store's names"));
+            }
         }
         Ok(())
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<()> {
         self.check(key.as_str());
+        if self.objects.exists(key).await? {
+            let what = match self.kind_of(key) {
+                Some(("log", Some(_))) => "cleaned batches",
+                Some(("manifest", Some(_))) => "cleaned checkpoints",
+                Some(("data", _)) => "cleaned data files",
+                Some(("floor", Some(_))) => "cleaned floors",
+                _ => {
+                    self.is_wrong(format!("`{key}` was deleted"));
+                    "cleaned what is not to be cleaned"
+                }
+            };
+            *self.state().counts.entry(what).or_default() += 1;
+        }
         self.objects.delete(key).await
     }
 
@@ -131,6 +201,11 @@ impl ObjectStorage for Disk {
         self.check(&request.prefix);
         self.objects.list(request)
     }
+}
+
+/// Where the log begins, says a floor.
+fn floor_of(bytes: &[u8]) -> u64 {
+    bytes[16..24].try_into().map_or(0, u64::from_le_bytes)
 }
 
 impl fmt::Debug for Disk {

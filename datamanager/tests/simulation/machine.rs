@@ -131,6 +131,24 @@ impl Machine {
         }
     }
 
+    /// Now and then a process sleeps for longer than a cleaner waits.
+    fn nap(&self, kind: CallKind, name: &str) {
+        // Only the first process does, so that the others have the time to clean.
+        let naps = if self.name.starts_with("p0.") { self.world.profile.naps } else { 0 };
+        let is_decisive = match kind {
+            CallKind::Put => name.contains("log/") || name.contains("manifest/"),
+            _ => kind == CallKind::List && name.contains("manifest/"),
+        };
+        let state = &mut *self.state();
+        let random = &mut state.random;
+        if random.below(10_000) < if is_decisive { 20 * naps } else { naps } && !self.world.is_calm() {
+            let took = random.millis(60_000..3_600_000);
+            self.world.count("naps");
+            self.world.trace(|| format!("{} naps for {took:?} before {kind:?} {name}", self.name));
+            state.asleep_until = Instant::now() + took;
+        }
+    }
+
     fn outage(&self, kind: CallKind, name: &str) -> Result<()> {
         if self.world.is_cut_off() {
             let source = "simulated outage".into();
@@ -145,6 +163,7 @@ impl Machine {
 
     /// One call: there, its effect, and back.
     async fn call<T>(&self, kind: CallKind, name: &str, effect: impl Future<Output = Result<T>>) -> Result<T> {
+        self.nap(kind, name);
         if self.travel().await {
             return std::future::pending().await;
         }
@@ -218,6 +237,7 @@ impl ObjectStorage for Machine {
     }
 
     async fn put(&self, key: &ObjectKey, body: Body, options: PutOptions) -> Result<()> {
+        self.nap(CallKind::Put, key.as_str());
         let is_killed = self.travel().await;
         let body = match body.into_bytes() {
             Ok(bytes) if is_killed => {

@@ -9,7 +9,7 @@ use runyard_datamanager::{Direction, KeyRange, Page, Position, Scan};
 
 use crate::{
     batch::{Logged, decode},
-    world::Read,
+    world::{Read, SYSTEM},
 };
 
 /// Everything that a store holds at some position.
@@ -66,7 +66,7 @@ impl Model {
     pub(crate) fn content(&self) -> BTreeMap<String, Vec<(Bytes, Bytes)>> {
         self.collections
             .iter()
-            .filter(|(_, entries)| !entries.is_empty())
+            .filter(|(name, entries)| *name != SYSTEM && !entries.is_empty())
             .map(|(name, entries)| (name.clone(), entries.clone().into_iter().collect()))
             .collect()
     }

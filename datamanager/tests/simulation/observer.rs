@@ -17,7 +17,7 @@ use crate::{
 pub(crate) async fn observe(world: Arc<World>, life: Arc<str>, data: WalDataManager, mut random: Random) {
     let mut after = Position::ZERO;
     while world.has_operations() {
-        let pause = random.millis(1..5_000);
+        let pause = random.millis(1..5_000) * world.profile.pace;
         tokio::time::sleep(pause).await;
         if random.chance(300) {
             let position = world.acknowledged();
@@ -56,6 +56,15 @@ async fn follow(
             Err(_) => break,
             Ok(Some(Ok(committed))) => items.push(committed),
             Ok(Some(Err(Error::Storage { .. }))) => break,
+            Ok(Some(Err(Error::PositionExpired { position, .. }))) => {
+                world.count("followers that came too late");
+                if position.lsn >= world.disk.floor() {
+                    world.fail(format!("{life} was told that {position} is gone, and the log has it"));
+                }
+                world.follow_ended(Followed { life: Arc::clone(life), after, items });
+                // What it missed it finds in a snapshot.
+                return Some(data.snapshot().position());
+            }
             Ok(Some(Err(error))) => {
                 world.fail(format!("{life} followed from {after}: {error:?}"));
                 is_over = true;

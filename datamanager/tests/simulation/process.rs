@@ -1,14 +1,17 @@
 //! How does a process live and die?
 //!
-//! It opens the store, its clients and its observer work for a while, and it is killed, closed or just let go of; then it
-//! starts again. The last life goes on until there is nothing left to try.
+//! It opens the store, its clients, its observer and its keeper work for a while, and it is killed, closed or just let
+//! go of; then it starts again. The last life goes on until there is nothing left to try.
 
 use std::sync::Arc;
 
-use runyard_datamanager::{DataManager, Error, VirtualUptime, WalDataManager};
+use runyard_datamanager::{DataManager, Error, WalDataManager};
 use tokio::task::JoinSet;
 
-use crate::{client::Client, machine::Machine, observer::observe, random::Random, world::World};
+use crate::{
+    client::Client, clock::Clock, keeper::keep, machine::Machine, observer::observe, profile::Upkeep, random::Random,
+    world::World,
+};
 
 /// How a life ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +40,7 @@ pub(crate) async fn live(world: Arc<World>, index: u64) -> Option<(Arc<str>, Wal
             _ => End::Closed,
         };
         let until = {
-            let (short, long) = (random.millis(1..500), random.millis(500..60_000));
+            let (short, long) = (random.millis(1..500), random.millis(500..60_000) * world.profile.pace);
             tokio::time::sleep(if random.chance(300) { short } else { long })
         };
         tokio::pin!(until);
@@ -55,16 +58,21 @@ pub(crate) async fn live(world: Arc<World>, index: u64) -> Option<(Arc<str>, Wal
                 world.count("kills while opening");
                 continue;
             }
-            opened = open(&world, &machine, writer) => opened?,
+            opened = open(&world, &machine, index, writer) => opened?,
         };
         let mut callers = JoinSet::new();
         for _ in 0..world.profile.clients {
             let (world, life) = (Arc::clone(&world), Arc::clone(&name));
             let random = Random::new(random.next(), 0);
-            callers.spawn(Client { world, life, data: data.clone(), random, held: None }.run());
+            callers.spawn(Client { world, life, data: data.clone(), random, held: None, leads: None }.run());
         }
-        let observer_random = Random::new(random.next(), 0);
-        callers.spawn(observe(Arc::clone(&world), Arc::clone(&name), data.clone(), observer_random));
+        let (watches, keeps) = (Random::new(random.next(), 0), Random::new(random.next(), 0));
+        if !matches!(world.profile.upkeep, Upkeep::Automatic { .. }) {
+            callers.spawn(observe(Arc::clone(&world), Arc::clone(&name), data.clone(), watches));
+        }
+        if world.profile.upkeep != Upkeep::None {
+            callers.spawn(keep(Arc::clone(&world), Arc::clone(&name), data.clone(), keeps));
+        }
         tokio::select! {
             biased;
             () = finish(&world, &mut callers) => return Some((name, data)),
@@ -91,7 +99,7 @@ pub(crate) async fn live(world: Arc<World>, index: u64) -> Option<(Arc<str>, Wal
             }
         }
         drop(data);
-        let pause = random.millis(0..5_000);
+        let pause = random.millis(0..5_000) * world.profile.pace;
         tokio::time::sleep(pause).await;
         if !world.has_operations() {
             break;
@@ -101,12 +109,17 @@ pub(crate) async fn live(world: Arc<World>, index: u64) -> Option<(Arc<str>, Wal
 }
 
 /// Opens as often as it takes.
-async fn open(world: &World, machine: &Machine, writer: impl Fn(u64) -> [u8; 16]) -> Option<WalDataManager> {
+async fn open(
+    world: &World,
+    machine: &Machine,
+    index: u64,
+    writer: impl Fn(u64) -> [u8; 16],
+) -> Option<WalDataManager> {
     for attempt in 0.. {
         // Many reads are not all lucky by themselves.
         machine.be_lucky(attempt > 2);
         let acknowledged = world.acknowledged();
-        match builder(world, Arc::new(machine.clone())).writer_id(writer(attempt)).open().await {
+        match builder(world, Arc::new(machine.clone()), index).writer_id(writer(attempt)).open().await {
             Ok(data) => {
                 world.trace(|| format!("{} is open", machine.name));
                 machine.be_lucky(false);
@@ -130,16 +143,24 @@ async fn open(world: &World, machine: &Machine, writer: impl Fn(u64) -> [u8; 16]
 pub(crate) fn builder(
     world: &World,
     storage: Arc<dyn runyard_objectstorage::ObjectStorage>,
+    process: u64,
 ) -> runyard_datamanager::WalBuilder {
     let profile = &world.profile;
     WalDataManager::builder(storage)
         .base_path(profile.base_path)
-        .uptime(Arc::new(VirtualUptime::new()))
+        .uptime(Arc::new(Clock::new(process)))
         .commit_timeout(profile.commit_timeout)
-        .history_transactions_max(profile.history_transactions_max)
+        // Some remember more than others.
+        .history_transactions_max(profile.history_transactions_max << (process % 2))
         .recent_bytes_max(profile.recent_bytes_max)
         .queue_bytes_max(profile.queue_bytes_max)
-        // Checkpoints and cleaning are not simulated yet: they have tests of their own.
+        .data_file_size_max(profile.data_file_size_max)
+        .cache_bytes_max(profile.cache_bytes_max)
+        .checkpoint_log_bytes(u64::MAX)
+        .checkpoint_batches(match profile.upkeep {
+            Upkeep::Automatic { batches } => batches,
+            Upkeep::None | Upkeep::Asked => u64::MAX,
+        })
         .checkpoint_age(std::time::Duration::MAX)
 }
 

@@ -15,19 +15,20 @@ use runyard_datamanager::{
     Action, Committed, DataManager, Direction, Error, KeyRange, Position, Result, Scan, Transaction, WalDataManager,
     broken::Broken,
 };
-use runyard_objectstorage::{ObjectStorageExt, PutMode};
+use runyard_objectstorage::ObjectStorage;
 
 use crate::{
-    batch::forge_predecessor,
     check::{Content, check},
+    damage::{Found, append_forged, damage, go_back},
+    keeper::{checkpoint, leave},
     process::{builder, live},
-    profile::Profile,
+    profile::{Profile, Upkeep},
     random::Random,
     world::{Counts, Followed, World},
 };
 
 /// Longer than anything lasts.
-const STUCK: Duration = Duration::from_secs(24 * 3600);
+const STUCK: Duration = Duration::from_secs(10 * 24 * 3600);
 
 /// What became of a seed.
 #[derive(Debug)]
@@ -74,15 +75,26 @@ async fn run(world: &Arc<World>) -> Result<(), String> {
     for (life, data) in &alive {
         commit_at_last(world, life, data).await?;
     }
-    let fresh = open_fresh(world).await.map_err(|error| format!("it cannot be opened in the end: {error:?}"))?;
-    let hash = async |data: &WalDataManager| {
-        data.state_hash(&data.snapshot()).await.map_err(|error| format!("no hash: {error:?}"))
-    };
+    let hash = async |data: &WalDataManager| data.state_hash(&data.snapshot()).await;
     for (life, data) in &alive {
         data.catch_up().await.map_err(|error| format!("{life} cannot catch up: {error:?}"))?;
+        if let Err(error @ Error::Corrupt { .. }) = hash(data).await {
+            return Err(format!("{life} reads from a checkpoint that is damaged: {error:?}"));
+        }
+        if world.profile.upkeep != Upkeep::None {
+            // The checkpoint that it reads from may have been cleaned: it makes a new one, or goes over to one.
+            let made = checkpoint(world, life, data).await;
+            made.map_err(|error| format!("{life} cannot make checkpoints any more: {error:?}"))?;
+        }
+    }
+    let fresh = open_fresh(world, Arc::clone(&world.disk) as _)
+        .await
+        .map_err(|error| format!("it cannot be opened in the end: {error:?}"))?;
+    for (life, data) in &alive {
         if data.snapshot().position() != fresh.snapshot().position() {
             return Err(format!("{life} has not come to the end of the log"));
         }
+        let hash = async |data| hash(data).await.map_err(|error| format!("no hash of {life}: {error:?}"));
         if hash(data).await? != hash(&fresh).await? {
             return Err(format!("{life} holds something else than a store that is opened now"));
         }
@@ -107,12 +119,24 @@ async fn run(world: &Arc<World>) -> Result<(), String> {
     if !world.disk.neighbours_are_untouched().await {
         return Err("objects outside the base path were changed".to_owned());
     }
-    damage(world, &log, alive.first().map(|(_, data)| data)).await
+    let found = Found {
+        hash: hash(&fresh).await.map_err(|error| error.to_string())?,
+        covered: world.disk.tip() - fresh.status().log_batches,
+    };
+    go_back(world, &found).await?;
+    match Random::new(world.profile.seed, 1).chance(250) {
+        true => append_forged(world, &log, alive.first().map(|(_, data)| data)).await,
+        false => damage(world, &found).await,
+    }
 }
 
 /// What can still succeed is not failed: a commit may give up while an outage is being got over, but not for ever.
 async fn commit_at_last(world: &World, life: &Arc<str>, data: &WalDataManager) -> Result<(), String> {
     for _ in 0..20 {
+        if leave(world, life, data).await.is_err() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            continue;
+        }
         let id = world.begin(life);
         let value = format!("\"t{id}/end\"");
         let actions = vec![Action::Append { collection: "events".into(), value: value.into() }];
@@ -127,80 +151,23 @@ async fn commit_at_last(world: &World, life: &Arc<str>, data: &WalDataManager) -
     Err(format!("{life} cannot commit any more"))
 }
 
-async fn open_fresh(world: &World) -> Result<WalDataManager> {
-    let storage: Arc<crate::disk::Disk> = Arc::clone(&world.disk);
-    builder(world, storage).writer_id([0xff; 16]).open().await
+pub(crate) async fn open_fresh(world: &World, storage: Arc<dyn ObjectStorage>) -> Result<WalDataManager> {
+    builder(world, storage, 0).writer_id([0xff; 16]).open().await
 }
 
 async fn follow_all(world: &World, fresh: &WalDataManager) {
     let end = fresh.snapshot().position();
-    let mut stream = fresh.follow(Position::ZERO);
+    // The log may have been cleaned up to there.
+    let after = Position { lsn: world.disk.floor(), index: 0 };
+    let mut stream = fresh.follow(after);
     let mut items = Vec::new();
-    while items.last().map_or(Position::ZERO, |item: &Committed| item.position) < end {
+    while items.last().map_or(after, |item: &Committed| item.position) < end {
         match stream.next().await {
             Some(Ok(item)) => items.push(item),
             other => return world.fail(format!("the whole log cannot be followed: {other:?}")),
         }
     }
-    world.follow_ended(Followed { life: "fresh".into(), after: Position::ZERO, items });
-}
-
-/// Damages the log in one place: whoever reads it must say where, and must not build on it.
-async fn damage(
-    world: &World,
-    log: &BTreeMap<u64, bytes::Bytes>,
-    alive: Option<&WalDataManager>,
-) -> Result<(), String> {
-    let random = &mut Random::new(world.profile.seed, 1);
-    let Some(last) = log.keys().last().copied() else { return Ok(()) };
-    let objects = world.disk.objects();
-    let (victim, bytes) = match random.below(3) {
-        0 => {
-            // The next batch is well formed, but belongs to another log: nobody may apply it.
-            let lsn = last + 1;
-            let Some(data) = alive else { return Ok(()) };
-            let forged = forge_successor(&log[&last], lsn);
-            objects.put_bytes(&world.disk.log_key(lsn), forged, PutMode::Create).await.map_err(|e| e.to_string())?;
-            return match data.catch_up().await {
-                Err(Error::Corrupt { object, .. }) if object == world.disk.log_key(lsn).as_str() => Ok(()),
-                other => Err(format!("a batch of another log was appended, and catching up said {other:?}")),
-            };
-        }
-        1 => (random.between(1..last + 1), None),
-        _ => {
-            let lsn = random.between(1..last + 1);
-            let mut bytes = log[&lsn].to_vec();
-            match random.below(3) {
-                0 => {
-                    let at = random.below(bytes.len() as u64) as usize;
-                    bytes[at] ^= 1 << random.below(8);
-                }
-                1 => bytes.truncate(random.below(bytes.len() as u64) as usize),
-                _ => bytes = forge_predecessor(&bytes).to_vec(),
-            }
-            (lsn, Some(bytes))
-        }
-    };
-    let key = world.disk.log_key(victim);
-    match bytes {
-        Some(bytes) => objects.put_bytes(&key, bytes.into(), PutMode::Overwrite).await.map_err(|e| e.to_string())?,
-        // Without its last batch, a log is a log.
-        None if victim == last => return Ok(()),
-        None => runyard_objectstorage::ObjectStorage::delete(objects, &key).await.map_err(|e| e.to_string())?,
-    }
-    world.count("damaged logs");
-    world.trace(|| format!("{key} is damaged"));
-    match open_fresh(world).await {
-        Err(Error::Corrupt { object, .. }) if object == key.as_str() => Ok(()),
-        other => Err(format!("`{key}` was damaged, and opening said {other:?}")),
-    }
-}
-
-/// A batch with another number, well formed in itself, that does not follow on the one before.
-fn forge_successor(bytes: &[u8], lsn: u64) -> bytes::Bytes {
-    let mut forged = bytes.to_vec();
-    forged[8..16].copy_from_slice(&lsn.to_le_bytes());
-    forge_predecessor(&forged)
+    world.follow_ended(Followed { life: "fresh".into(), after, items });
 }
 
 /// Runs seeds on all processors. Returns the first one that fails, or how often what happened.

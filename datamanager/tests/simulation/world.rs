@@ -43,6 +43,14 @@ struct State {
     acknowledged: Position,
 }
 
+/// The collection in which a store keeps what is its own, and its keys.
+pub(crate) const SYSTEM: &str = "\0system";
+pub(crate) const MAINTENANCE: &str = "maintenance";
+pub(crate) const LEADER: &str = "leader/all";
+
+/// How many of the newest checkpoints stay whole.
+pub(crate) const KEPT: u64 = 3;
+
 /// How often something happened that a simulation is made for.
 pub(crate) type Counts = BTreeMap<&'static str, u64>;
 
@@ -68,6 +76,8 @@ pub(crate) struct Attempt {
     pub(crate) locks: Vec<(String, KeyRange)>,
     pub(crate) groups: Vec<String>,
     pub(crate) actions: Vec<Action>,
+    /// The epoch of the leader that it is one of.
+    pub(crate) epoch: Option<u64>,
     /// Everything that was acknowledged to anybody before it was committed is before it.
     pub(crate) after: Position,
     pub(crate) outcome: Outcome,
@@ -79,14 +89,23 @@ pub(crate) enum Outcome {
     /// Nothing, yet or ever.
     Nothing,
     Committed(Position),
-    /// It conflicts; the number is that of the last batch which was stored then.
-    Conflict(u64),
-    /// It is too old to be checked.
-    Expired(u64),
+    /// Its caller leads in this epoch.
+    Leads(u64),
+    /// It conflicts with something of what there was.
+    Conflict(Stored),
+    /// It is too old to be checked against what there was.
+    Expired(Stored),
     /// It is not there, and never will be.
     Failed,
     /// It may be there, in a batch up to the one after this number.
     Unknown(u64),
+}
+
+/// The numbers of the last batch and of the last checkpoint that were stored at some time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stored {
+    pub(crate) lsn: u64,
+    pub(crate) manifest: u64,
 }
 
 /// A question about entries and its answer.
@@ -144,7 +163,9 @@ impl World {
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        self.state().counts.clone()
+        let mut counts = self.disk.counts();
+        counts.extend(self.state().counts.clone());
+        counts
     }
 
     pub(crate) fn take_trace(&self) -> Vec<String> {
@@ -247,6 +268,7 @@ impl World {
             locks: Vec::new(),
             groups: Vec::new(),
             actions: Vec::new(),
+            epoch: None,
             after,
             outcome: Outcome::Nothing,
         });
@@ -275,12 +297,39 @@ impl World {
 
     /// Notes what the caller of a commit was told.
     pub(crate) fn answer(&self, id: u64, answer: &Result<Position, Error>) {
-        let tip = self.disk.tip();
+        self.answer_with(id, answer.as_ref().map(|position| Outcome::Committed(*position)));
+        if let Ok(position) = answer {
+            let mut state = self.state();
+            state.acknowledged = state.acknowledged.max(*position);
+        }
+    }
+
+    /// Notes whether the caller leads now.
+    pub(crate) fn answer_leader(&self, id: u64, answer: Result<u64, &Error>) {
+        self.answer_with(id, answer.map(Outcome::Leads));
+    }
+
+    fn answer_with(&self, id: u64, answer: Result<Outcome, &Error>) {
+        self.trace(|| format!("t{id} is answered: {answer:?}"));
+        let stored = self.disk.stored();
         let outcome = match answer {
-            Ok(position) => Outcome::Committed(*position),
-            Err(Error::Conflict { .. }) => Outcome::Conflict(tip),
-            Err(Error::PositionExpired { .. }) => Outcome::Expired(tip),
-            Err(Error::OutcomeUnknown { .. }) => Outcome::Unknown(tip),
+            Ok(outcome) => outcome,
+            Err(Error::Conflict { .. }) => Outcome::Conflict(stored),
+            Err(Error::PositionExpired { .. }) => Outcome::Expired(stored),
+            Err(error @ Error::OutcomeUnknown { .. }) => {
+                if format!("{error:?}").contains("the log was cleaned") {
+                    self.count("writers that slept through a cleaning");
+                }
+                Outcome::Unknown(stored.lsn)
+            }
+            Err(Error::Maintenance { .. }) => {
+                self.count("commits that were refused by maintenance");
+                Outcome::Failed
+            }
+            Err(Error::TakenOver { .. }) => {
+                self.count("leaders that were deposed");
+                Outcome::Failed
+            }
             Err(Error::Storage { .. } | Error::Closed) => Outcome::Failed,
             Err(error) => {
                 self.fail(format!("t{id} was answered with `{error}`"));
@@ -289,16 +338,21 @@ impl World {
         };
         self.count(match &outcome {
             Outcome::Committed(_) => "commits",
+            Outcome::Leads(_) => "leaders",
             Outcome::Conflict(_) => "conflicts",
             Outcome::Expired(_) => "expired reads",
             Outcome::Unknown(_) => "unknown outcomes",
             Outcome::Failed | Outcome::Nothing => "commits that were never tried",
         });
-        self.trace(|| format!("t{id} is answered: {answer:?}"));
-        let mut state = self.state();
-        state.record.attempts[id as usize].outcome = outcome;
-        if let Ok(position) = answer {
-            state.acknowledged = state.acknowledged.max(*position);
+        self.state().record.attempts[id as usize].outcome = outcome;
+    }
+
+    /// Something is no longer held: then so many checkpoints came after it that it may have been cleaned.
+    pub(crate) fn expect_expiry(&self, life: &str) {
+        self.count("reads of what was cleaned");
+        let manifest = self.disk.stored().manifest;
+        if manifest <= KEPT {
+            self.fail(format!("{life} was told that something expired, after {manifest} checkpoints"));
         }
     }
 

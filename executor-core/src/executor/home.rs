@@ -25,7 +25,7 @@ use crate::contract::ExecutorId;
 pub(super) struct Home {
     pub(super) dir: PathBuf,
     pub(super) id: ExecutorId,
-    _lock: fs::File,
+    lock: fs::File,
 }
 
 impl Home {
@@ -43,7 +43,14 @@ impl Home {
             Err(error) => return Err(io_error("locking it")(error.into())),
         }
         let id = read_or_make_id(&dir.join("id"), random).map_err(io_error("reading or making its id"))?;
-        Ok(Self { dir, id, _lock: lock })
+        Ok(Self { dir, id, lock })
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // Closing is not enough: a program that another thread is just starting has the file open until it runs.
+        let _ = flock(&self.lock, FlockOperation::Unlock);
     }
 }
 

@@ -9,6 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 use runyard_objectstorage::ObjectKey;
 
 use crate::{
+    broken::{self, Broken},
     manifest::{FileId, Manifest},
     wal::floor::{Floor, gate::CLEANER_WAIT},
 };
@@ -35,7 +36,8 @@ pub(crate) struct Deletions {
 
 /// Which of the manifests stay: the newest ones, and those with a pin. `listed` is ascending.
 pub(crate) fn kept(listed: &[u64], pinned: &BTreeSet<u64>) -> Vec<u64> {
-    let newest = listed.len().saturating_sub(MANIFESTS_KEPT);
+    let count = if broken::is(Broken::OnlyNewestKept) { 1 } else { MANIFESTS_KEPT };
+    let newest = listed.len().saturating_sub(count);
     let is_kept = |(index, number): &(usize, &u64)| *index >= newest || pinned.contains(number);
     listed.iter().enumerate().filter(is_kept).map(|(_, number)| *number).collect()
 }
@@ -71,13 +73,15 @@ pub(crate) fn deletions(
     let kept_numbers: BTreeSet<u64> = kept.iter().map(|manifest| manifest.number).collect();
     let files: BTreeSet<FileId> = kept.iter().flat_map(files_of).collect();
     let newest = manifests.last().copied().unwrap_or_default();
-    let waited = floors.iter().rposition(|known| known.since + CLEANER_WAIT <= now);
+    let wait = if broken::is(Broken::CleanerImpatient) { Duration::ZERO } else { CLEANER_WAIT };
+    let waited = floors.iter().rposition(|known| known.since + wait <= now);
+    // What has a higher number is being written for a manifest to come.
+    let is_ready = |file: &FileId| file.manifest <= newest || broken::is(Broken::OrphanRuleIgnored);
     Deletions {
         manifests: manifests.iter().copied().filter(|number| !kept_numbers.contains(number)).collect(),
-        // What has a higher number is being written for a manifest to come.
         data: data
             .into_iter()
-            .filter(|(_, file)| file.manifest <= newest && !files.contains(file))
+            .filter(|(_, file)| is_ready(file) && !files.contains(file))
             .map(|(key, _)| key)
             .collect(),
         // A floor that came back after it was deleted, from a cleaner that slept, is above a newer one that counts.

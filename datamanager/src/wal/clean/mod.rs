@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::{
     Error, Result,
+    broken::{self, Broken},
     manifest::{FileId, newest},
     wal::{
         floor::{Floor, FloorWatch},
@@ -48,6 +49,8 @@ impl Cleaner {
         let mut deadline = None;
         loop {
             tokio::select! {
+                // In an order that does not depend on chance, so that a simulation is repeatable.
+                biased;
                 changed = published.changed() => if changed.is_err() { return },
                 () = self.sleep_until(deadline) => {}
             }
@@ -80,15 +83,23 @@ impl Cleaner {
             kept_manifests.push(verified.manifest);
         }
         self.look_at_floors().await?;
-        if let Some(floor) = floor_to_publish(&kept_manifests, &self.floors()) {
+        let late = broken::is(Broken::FloorAfterDelete);
+        let floor = floor_to_publish(&kept_manifests, &self.floors());
+        if let Some(floor) = floor.filter(|_| !late) {
             // Somebody else's floor of this number is as good, once it is seen.
             self.objects.create_floor(floor).await?;
             self.look_at_floors().await?;
         }
         let data = self.data().await?;
         let now = self.watch.uptime().now();
-        let deletions = deletions(&manifests, &kept_manifests, data, &self.floors(), now);
+        let mut deletions = deletions(&manifests, &kept_manifests, data, &self.floors(), now);
+        if let Some(floor) = floor.filter(|_| late) {
+            deletions.log_below = floor.lsn;
+        }
         self.delete(&deletions).await?;
+        if let Some(floor) = floor.filter(|_| late) {
+            self.objects.create_floor(floor).await?;
+        }
         let floors = self.floors();
         let waits = waits_until(&floors).filter(|until| *until > now);
         Ok(waits)

@@ -25,26 +25,6 @@ async fn checkpoints_that_fail_leave_one_table_for_the_next_one_that_covers_ever
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_manifest_that_is_removed_while_it_is_read_is_nothing_but_old() {
-    let objects = objects();
-    let [late, busy] = [Process::open(&objects).await, Process::open(&objects).await];
-    busy.checkpoints(1, 1).await;
-    let mut slow = Some(Verdict::SlowBefore(Duration::from_secs(10)));
-    late.storage.plan(move |call| match call.name.contains("/manifest/") && call.kind == CallKind::Get {
-        true => slow.take().unwrap_or(Verdict::Pass),
-        false => Verdict::Pass,
-    });
-    let (made, ()) = tokio::join!(late.data.checkpoint(), async {
-        busy.checkpoints(4, 2).await;
-        // The cleaner's turn.
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        assert_eq!(names_in(&objects, "manifest/").await, [3, 4, 5]);
-    });
-    assert_eq!(made.unwrap().number, 5);
-    assert_eq!(content(&late.data).await, ((1..=5).collect(), Some(5)));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_cleaning_that_succeeds_ends_the_complaint_about_the_one_before() {
     let objects = objects();
     let process = Process::open(&objects).await;

@@ -103,6 +103,7 @@ async fn a_transaction_is_not_handed_back_for_ever() {
         genesis: handle.genesis,
         current: Arc::clone(&handle.current),
         checkpoints: handle.checkpoints.clone(),
+        data_file_size_max: 1 << 20,
         read_only: false,
         commit_timeout: Duration::from_secs(9),
         stopped: CancellationToken::new(),

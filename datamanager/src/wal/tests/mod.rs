@@ -16,6 +16,8 @@ mod cleaning;
 mod handing_back;
 mod opening;
 mod sleepers;
+mod transfer;
+mod verify;
 
 /// A process: its own connection to the storage, and its own clock.
 struct Process {

@@ -175,6 +175,67 @@ async fn a_snapshot_stays_what_it_was_when_its_store_is_opened_anew() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_process_whose_checkpoint_others_cleaned_reads_from_the_newest_one() {
+    let objects = objects();
+    let busy = Process::open(&objects).await;
+    busy.checkpoints(1, 1).await;
+    let uptime = Arc::new(VirtualUptime::new());
+    let reader = builder(Arc::clone(&objects), &uptime).cache_bytes_max(0);
+    let reader = reader.read_only().open().await.expect("a whole store");
+    let writer = Process::open(&objects).await;
+    busy.checkpoints(5, 2).await;
+    for data in [&reader, &writer.data] {
+        let old = data.snapshot();
+        let expired = data.get(&old, "c", b"last").await;
+        assert!(matches!(expired, Err(Error::PositionExpired { .. })), "{expired:?}");
+        // Read again with a new snapshot, as the error says.
+        assert_eq!(content(data).await, ((1..=6).collect(), Some(6)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_that_is_cleaned_while_somebody_asks_why_a_file_is_missing_is_no_damage() {
+    let objects = objects();
+    let busy = Process::open(&objects).await;
+    busy.checkpoints(1, 1).await;
+    let reader = Process::open(&objects).await;
+    busy.checkpoints(3, 2).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(names_in(&objects, "manifest/").await, [2, 3, 4], "what the reader reads from was cleaned");
+    let at = reader.data.snapshot();
+    let file = reader.storage.hold(CallKind::Get, Moment::Before);
+    let (read, ()) = tokio::join!(reader.data.get(&at, "c", b"last"), async {
+        file.arrived(1).await;
+        let manifest = reader.storage.hold(CallKind::Get, Moment::Before);
+        drop(file);
+        manifest.arrived(1).await;
+        busy.checkpoints(4, 5).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(names_in(&objects, "manifest/").await, [6, 7, 8], "all that was listed was cleaned as well");
+        drop(manifest);
+    });
+    assert!(matches!(read, Err(Error::PositionExpired { .. })), "{read:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_that_is_cleaned_before_it_is_adopted_is_no_damage() {
+    let objects = objects();
+    let busy = Process::open(&objects).await;
+    let slow = Process::open(&objects).await;
+    busy.checkpoints(2, 1).await;
+    slow.data.catch_up().await.expect("the log is whole");
+    let hold = slow.storage.hold(CallKind::Get, Moment::Before);
+    let (made, ()) = tokio::join!(slow.data.checkpoint(), async {
+        hold.arrived(1).await;
+        busy.checkpoints(4, 3).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(names_in(&objects, "manifest/").await, [4, 5, 6], "what was listed was cleaned");
+        drop(hold);
+    });
+    assert_eq!(made.expect("there is a newer one").number, 6);
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_the_store_cannot_be_opened_anew_commits_wait_and_readers_go_on() {
     let (_, _, sleeper) = slept_through_a_cleaning().await;
     // The floor can be read, and then the storage is gone.

@@ -1,5 +1,6 @@
 //! What can be typed after `runyard`?
 
+mod data;
 mod logs;
 mod output;
 mod project;
@@ -41,6 +42,9 @@ enum Command {
     Runs(runs::RunsCommand),
     /// Print the output of a run
     Logs(logs::LogsArgs),
+    /// Look after the databases of a data directory
+    #[command(subcommand)]
+    Data(data::DataCommand),
     /// Print the version
     #[command(after_help = "Example:\n  runyard version --json")]
     Version,
@@ -78,6 +82,7 @@ impl Cli {
             Command::Project(command) => project::run(command, json).await,
             Command::Runs(command) => runs::run(command, json).await,
             Command::Logs(args) => logs::run(args).await,
+            Command::Data(command) => data::run(command, json).await,
             Command::Version => print_version(json),
         };
         match done {

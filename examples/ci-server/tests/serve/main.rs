@@ -1,5 +1,6 @@
 //! The server as a program of its own, from the outside.
 
+mod data;
 mod full_disk;
 mod kill;
 mod push;
