@@ -133,12 +133,12 @@ pub(super) async fn announcements_reach_the_others_and_never_fall(all: &Three) {
         let lsn = 100 * (n as u64 + 1);
         announcer.announce(lsn);
         for heard in &mut heard {
-            soon("others hear of it", heard.wait_for(|heard| *heard == lsn)).await.expect("it goes on");
+            soon("others hear of it", heard.wait_for(|heard| heard.lsn == lsn)).await.expect("it goes on");
         }
         announcer.announce(lsn - 1);
-        assert_eq!(*announcer.announced().borrow(), lsn);
+        assert_eq!(announcer.announced().borrow().lsn, lsn);
         settle(announcer).await;
-        assert!(heard.iter().all(|heard| *heard.borrow() == lsn), "an older number is no news");
+        assert!(heard.iter().all(|heard| heard.borrow().lsn == lsn), "an older number is no news");
     }
 }
 
@@ -152,9 +152,9 @@ pub(super) async fn a_burst_of_announcements_blocks_nobody_and_its_last_one_arri
     for heard in &mut heard {
         let mut times = 0;
         let mut before = 0;
-        while *heard.borrow() < BURST {
+        while heard.borrow().lsn < BURST {
             soon("the last one arrives", heard.changed()).await.expect("it goes on");
-            let now = *heard.borrow_and_update();
+            let now = heard.borrow_and_update().lsn;
             assert!(now >= before, "{now} after {before}");
             (times, before) = (times + 1, now);
         }

@@ -6,12 +6,15 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::{
-    Belief, Candidacy, Coordinator, CoordinatorStatus, LockError, LockFile, check_role,
+    Announced, Belief, Candidacy, Coordinator, CoordinatorStatus, LockError, LockFile, check_role,
     turns::{Turn, Turns},
 };
 use crate::{Error, Result};
 
 /// The coordinator of a store that one process at a time has open: that process leads everything.
+///
+/// A data manager that is opened with it takes its store over from any process that has it open, wherever that runs: that
+/// one commits nothing more, and its operator reads who took it over.
 ///
 /// A campaign waits for nobody but others of this process, and a candidacy is never lost. Every receiver hears of every
 /// announcement that is news.
@@ -22,7 +25,8 @@ use crate::{Error, Result};
 pub struct EmbeddedCoordinator {
     _lock: Option<LockFile>,
     turns: Turns,
-    announced: watch::Sender<u64>,
+    holder: String,
+    announced: watch::Sender<Announced>,
     status: watch::Sender<CoordinatorStatus>,
 }
 
@@ -43,9 +47,18 @@ impl EmbeddedCoordinator {
         Self {
             _lock: lock,
             turns: Turns::default(),
-            announced: watch::Sender::new(0),
+            holder: this_process(),
+            announced: watch::Sender::default(),
             status: watch::Sender::new(status),
         }
+    }
+
+    /// Says who this process is, to those from whom it takes a store over; the default is its id and the name of its
+    /// machine.
+    #[must_use]
+    pub fn holder(mut self, holder: impl Into<String>) -> Self {
+        self.holder = holder.into();
+        self
     }
 
     /// A coordinator that holds the lock file at `path`, which is made if need be; its directory must exist.
@@ -93,19 +106,28 @@ impl Coordinator for EmbeddedCoordinator {
 
     fn announce(&self, lsn: u64) {
         self.announced.send_if_modified(|announced| {
-            let newer = lsn > *announced;
-            *announced = lsn.max(*announced);
+            let newer = lsn > announced.lsn;
+            announced.lsn = lsn.max(announced.lsn);
             newer
         });
     }
 
-    fn announced(&self) -> watch::Receiver<u64> {
+    fn announced(&self) -> watch::Receiver<Announced> {
         self.announced.subscribe()
     }
 
     fn status(&self) -> watch::Receiver<CoordinatorStatus> {
         self.status.subscribe()
     }
+
+    fn sole_holder(&self) -> Option<String> {
+        Some(self.holder.clone())
+    }
+}
+
+fn this_process() -> String {
+    let (system, process) = (rustix::system::uname(), std::process::id());
+    format!("process {process} on {}", system.nodename().to_string_lossy())
 }
 
 #[cfg(test)]
@@ -142,6 +164,6 @@ mod tests {
         let announced = coordinator.announced();
         coordinator.announce(5);
         coordinator.announce(3);
-        assert_eq!(*announced.borrow(), 5);
+        assert_eq!(announced.borrow().lsn, 5);
     }
 }

@@ -16,9 +16,9 @@
 //! while it leads, it commits through its `Leadership`: two processes may believe in themselves at once, and only the
 //! log tells them apart.
 //!
-//! *To hear of news*, it looks into the log after every change notification of
-//! [`announced`](Coordinator::announced), whatever number is there, and after it was opened. The number says how far
-//! the log has grown at least; that there was a notification says that it may have grown.
+//! *To hear of news*, it looks into the log when a larger number was [`announced`](Coordinator::announced) than is visible
+//! to it, when there was another gap, and after it was opened. A data manager that was
+//! [given](crate::WalBuilder::coordinator) a coordinator does that by itself.
 //!
 //! *Each store has a coordinator of its own*, since roles and numbers are those of one log. Several stores on one etcd
 //! have a prefix each.
@@ -69,6 +69,16 @@ pub use status::CoordinatorStatus;
 /// How many bytes the name of a role has at most.
 pub const ROLE_BYTES_MAX: usize = 1024;
 
+/// How far a log has grown, as far as a coordinator has heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Announced {
+    /// The largest number that was announced. It never falls.
+    pub lsn: u64,
+    /// How often something may have got lost: a connection was broken, or a process that announces ended. After each the
+    /// log is to be looked at, whatever the number is.
+    pub gaps: u64,
+}
+
 /// Gives hints to the processes that share a store; the [module](self) says what a host does with them.
 ///
 /// `conformance::run_coordinator` (feature `conformance`) tries an implementation.
@@ -93,14 +103,20 @@ pub trait Coordinator: Send + Sync + fmt::Debug + 'static {
     /// may get lost.
     fn announce(&self, lsn: u64);
 
-    /// The largest number that was announced, by any process that the coordinator hears of. It never falls.
-    ///
-    /// Any change notification means that the log is to be looked at, even if the number is the same: it may be that
-    /// announcements were missed. A process need not be notified of what it announced itself.
-    fn announced(&self) -> watch::Receiver<u64>;
+    /// What was announced, by any process that the coordinator hears of. A process need not be notified of what it
+    /// announced itself.
+    fn announced(&self) -> watch::Receiver<Announced>;
 
     /// Whether hints arrive, for logs and operators.
     fn status(&self) -> watch::Receiver<CoordinatorStatus>;
+
+    /// Who this process is, in words, if it is to have the store to itself; none if others may have it open as well.
+    ///
+    /// A store that is opened with such a coordinator is taken over, in the log, from every process that has it open:
+    /// they commit nothing more, and say who took it over.
+    fn sole_holder(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Every coordinator refuses the same names.

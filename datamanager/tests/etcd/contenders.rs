@@ -108,7 +108,7 @@ impl Contenders {
             announcer.announce(lsn);
             for (_, other) in self.coordinators.iter().enumerate().filter(|(other, _)| *other != n) {
                 let mut heard = other.announced();
-                let heard = timeout_at(deadline, heard.wait_for(|heard| *heard == lsn)).await;
+                let heard = timeout_at(deadline, heard.wait_for(|heard| heard.lsn == lsn)).await;
                 heard.unwrap_or_else(|_| panic!("{lsn} is heard of within {BACK_WITHIN:?}")).unwrap();
             }
         }

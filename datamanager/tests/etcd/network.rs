@@ -71,7 +71,7 @@ async fn a_cut_that_is_shorter_than_the_lease_costs_no_candidacy() {
     proxy.set(Network::Up);
     timeout(BACK_WITHIN, announced.changed()).await.expect("there is a notification after the connection").unwrap();
     let mut heard = other.announced();
-    timeout(BACK_WITHIN, heard.wait_for(|heard| *heard == 9)).await.expect("it is passed on").unwrap();
+    timeout(BACK_WITHIN, heard.wait_for(|heard| heard.lsn == 9)).await.expect("it is passed on").unwrap();
     timeout(BACK_WITHIN, status.wait_for(CoordinatorStatus::is_connected)).await.expect("connected").unwrap();
     assert!(!candidacy.is_lost());
     // And it leads in etcd as well: the other one waits until it resigns.
@@ -137,5 +137,5 @@ async fn a_watch_that_fell_behind_a_compaction_is_made_anew() {
     assert!(reason.contains("compacted"), "{reason}");
     timeout(BACK_WITHIN, waiting).await.expect("what happened meanwhile is known").unwrap();
     other.announce(5);
-    timeout(BACK_WITHIN, coordinator.announced().wait_for(|heard| *heard == 5)).await.unwrap().unwrap();
+    timeout(BACK_WITHIN, coordinator.announced().wait_for(|heard| heard.lsn == 5)).await.unwrap().unwrap();
 }

@@ -33,7 +33,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::{failure::Failure, news::News, session::Memory, task::Task, wants::Wants};
-use super::{Candidacy, Coordinator, CoordinatorStatus, check_role, turns::Turns};
+use super::{Announced, Candidacy, Coordinator, CoordinatorStatus, check_role, turns::Turns};
 use crate::{Error, Result};
 
 pub use settings::{EtcdSettings, EtcdTls, EtcdUser};
@@ -125,7 +125,7 @@ impl EtcdCoordinator {
         let random = StdRng::try_from_rng(&mut SysRng).map_err(|error| unusable(error.to_string()))?;
         let to = settings.endpoints.join(",");
         let status = watch::Sender::new(CoordinatorStatus::Connected { to });
-        let shared = Arc::new(Shared { settings, wants: Arc::default(), news: News::new(), status });
+        let shared = Arc::new(Shared { settings, wants: Arc::default(), news: News::default(), status });
         let (stop, stopped) = (CancellationToken::new(), CancellationToken::new());
         let memory = Memory::new();
         let mut task = Task { shared: Arc::clone(&shared), stop: stop.clone(), random, memory, member: 0 };
@@ -182,7 +182,7 @@ impl Coordinator for EtcdCoordinator {
         self.shared.news.announce(lsn);
     }
 
-    fn announced(&self) -> watch::Receiver<u64> {
+    fn announced(&self) -> watch::Receiver<Announced> {
         self.shared.news.listen()
     }
 

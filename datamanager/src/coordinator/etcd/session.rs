@@ -91,8 +91,9 @@ impl Session {
         }
         let (keeper, lease) = keep_or_grant(&mut connection, shared, memory).await?;
         let watch = connection.watch(mirror.revision() + 1).await?;
-        // Whatever was announced meanwhile, it may not have arrived here.
         shared.news.heard(announced.map_or(0, |announced| announced.lsn));
+        // Whatever was announced meanwhile, it may not have arrived anywhere.
+        shared.news.missed();
         Ok(Self { connection, keeper, lease, watch, mirror, write: Write::Idle })
     }
 
@@ -174,13 +175,15 @@ impl Session {
 
     fn told(&mut self, change: &KeyChange, shared: &Shared) {
         self.mirror.apply(change);
-        if change.key != Key::Announced || change.created.is_none() {
-            return;
-        }
-        // What is not ours is somebody's, and a reason to look.
-        match Announcement::parse(&change.value) {
-            Some(announcement) if announcement.lease == self.lease.id => {}
-            announcement => shared.news.heard(announcement.map_or(0, |announcement| announcement.lsn)),
+        match (&change.key, change.created) {
+            (Key::Announced, Some(_)) => match Announcement::parse(&change.value) {
+                Some(Announcement { lease, .. }) if lease == self.lease.id => {}
+                Some(Announcement { lsn, .. }) => shared.news.heard(lsn),
+                None => shared.news.missed(),
+            },
+            // Whoever is gone may have committed something, and ended before saying so.
+            (Key::Leader { lease, .. }, None) if *lease != self.lease.id => shared.news.missed(),
+            (Key::Leader { .. }, _) | (Key::Announced, None) => {}
         }
     }
 
