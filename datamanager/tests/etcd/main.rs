@@ -9,8 +9,11 @@
 mod conforming;
 mod connecting;
 mod contenders;
+mod data;
 mod members;
+mod namespaces;
 mod network;
 mod outages;
 mod proxy;
 mod server;
+mod service;

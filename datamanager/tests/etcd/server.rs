@@ -18,6 +18,8 @@ use tokio::{
     process::{Child, Command},
 };
 
+use crate::namespaces::inside;
+
 /// The lease of all tests: as short as etcd takes it, and a second.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
 
@@ -33,6 +35,10 @@ pub(crate) struct Cluster {
     /// What `etcdctl` is called with.
     pub(crate) ctl: Vec<String>,
     scheme: &'static str,
+    /// Where clients reach the members.
+    host: &'static str,
+    /// The network namespace that the members run in; none: that of the test.
+    within: Option<String>,
 }
 
 struct Member {
@@ -54,10 +60,26 @@ impl Cluster {
         arguments: Vec<String>,
         ctl: Vec<String>,
     ) -> Self {
+        Self::start_within(None, "127.0.0.1", members, scheme, arguments, ctl).await
+    }
+
+    /// Starts so many members in a network namespace that has that address.
+    pub(crate) async fn start_in(namespace: &str, host: &'static str) -> Self {
+        Self::start_within(Some(namespace.to_owned()), host, 1, "http", Vec::new(), Vec::new()).await
+    }
+
+    async fn start_within(
+        within: Option<String>,
+        host: &'static str,
+        members: usize,
+        scheme: &'static str,
+        arguments: Vec<String>,
+        ctl: Vec<String>,
+    ) -> Self {
         let member = |n| Member { name: format!("m{n}"), client_port: port(), peer_port: port(), process: None };
         let members: Vec<_> = (0..members).map(member).collect();
         let directory = tempfile::tempdir().unwrap();
-        let mut cluster = Self { directory, members, arguments, ctl, scheme };
+        let mut cluster = Self { directory, members, arguments, ctl, scheme, host, within };
         cluster.start_all().await;
         cluster
     }
@@ -83,9 +105,12 @@ impl Cluster {
 
     fn spawn(&self, n: usize) -> Child {
         let Member { name, client_port, peer_port, .. } = &self.members[n];
-        let client = format!("{}://127.0.0.1:{client_port}", self.scheme);
+        let client = format!("{}://{}:{client_port}", self.scheme, self.host);
         let peer = format!("http://127.0.0.1:{peer_port}");
-        let mut command = Command::new("etcd");
+        let mut command = match &self.within {
+            Some(namespace) => inside(namespace, "etcd"),
+            None => Command::new("etcd"),
+        };
         command.args(["--name", name, "--logger", "zap", "--initial-cluster", &self.initial_cluster()]);
         command.arg("--data-dir").arg(self.data_directory(n));
         command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
@@ -111,7 +136,7 @@ impl Cluster {
     }
 
     pub(crate) fn endpoint(&self, n: usize) -> String {
-        format!("127.0.0.1:{}", self.members[n].client_port)
+        format!("{}:{}", self.host, self.members[n].client_port)
     }
 
     pub(crate) fn endpoints(&self) -> Vec<String> {
