@@ -67,8 +67,8 @@ pub enum Error {
         /// What the decoder reported.
         source: std::sync::Arc<serde_json::Error>,
     },
-    /// The transaction breaks a rule that does not depend on the store's content.
-    #[error("the transaction is refused: {reason}")]
+    /// What is asked for breaks a rule.
+    #[error("refused: {reason}")]
     Refused {
         /// Which rule, and what to do.
         reason: String,

@@ -61,7 +61,7 @@ impl Export {
             object: log.layout.format().to_string(),
             reason: "it is missing".to_owned(),
         })?;
-        let header = encode(&Header::new(id, at.position()));
+        let header = encode(&Header::new(id, log.layout.base_path().to_owned(), at.position()));
         let left = store.collections(&at)?.into();
         let (counts, hash) = (BTreeMap::new(), StateHash::default());
         Ok((header, Self { store, at, left, current: None, counts, hash }))

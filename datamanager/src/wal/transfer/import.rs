@@ -159,7 +159,10 @@ impl Import {
 
     /// Checks the whole, and makes it count.
     async fn finish(mut self, data: &WalDataManager, lines: u64) -> Result<Imported> {
-        let ends_early = || Error::Line { line: lines + 1, reason: "the trailer should come here".to_owned() };
+        let ends_early = || Error::Line {
+            line: lines + 1,
+            reason: "the export is not all there: its last line is missing".to_owned(),
+        };
         let (line, trailer) = self.trailer.take().ok_or_else(ends_early)?;
         if trailer.counts != self.counts {
             let reason = format!("it counts {:?}, and the lines before it are {:?}", trailer.counts, self.counts);

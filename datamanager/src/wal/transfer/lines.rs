@@ -21,12 +21,15 @@ pub(super) struct Header {
     format: String,
     version: u32,
     store: String,
+    /// Where in its storage the store is: what people tell several stores of one service apart by.
+    #[serde(default)]
+    base_path: String,
     pub(super) position: Position,
 }
 
 impl Header {
-    pub(super) fn new(store: String, position: Position) -> Self {
-        Self { format: FORMAT.to_owned(), version: VERSION, store, position }
+    pub(super) fn new(store: String, base_path: String, position: Position) -> Self {
+        Self { format: FORMAT.to_owned(), version: VERSION, store, base_path, position }
     }
 }
 
@@ -99,7 +102,9 @@ pub(super) fn encode_entry(collection: &str, key: &[u8], value: &[u8]) -> Bytes 
 }
 
 pub(super) fn decode_header(bytes: &[u8]) -> Result<Header, String> {
-    let header: Header = serde_json::from_slice(bytes).map_err(|error| format!("it is no header: {error}"))?;
+    let header: Header = serde_json::from_slice(bytes).map_err(|error| {
+        format!("it is not the first line of an export, which says what it is one of: {}", unlocated(&error))
+    })?;
     if header.format != FORMAT {
         return Err(format!("its format is `{}`, and not `{FORMAT}`", header.format));
     }
@@ -109,8 +114,17 @@ pub(super) fn decode_header(bytes: &[u8]) -> Result<Header, String> {
     Ok(header)
 }
 
+/// What is wrong, without where: the line is known, and it is not line 1.
+fn unlocated(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or_default().to_owned()
+}
+
 pub(super) fn decode(bytes: &[u8]) -> Result<Line, String> {
-    let line: AnyLine<'_> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let line: AnyLine<'_> = serde_json::from_slice(bytes).map_err(|error| match error.is_eof() {
+        true => "it breaks off: the export is not all there".to_owned(),
+        false => format!("it is no line of an export: {}", unlocated(&error)),
+    })?;
     let AnyLine { collection, key, key_base64, value, value_base64, counts, state_hash } = line;
     let is_entry = counts.is_none() && state_hash.is_none();
     match (collection, counts, state_hash) {

@@ -55,6 +55,8 @@ pub struct Report {
     pub entries: Option<u64>,
     /// The last visible transaction; none where the store is damaged.
     pub position: Option<Position>,
+    /// Why the store is in maintenance; none: it is not, or it is damaged.
+    pub maintenance: Option<String>,
     /// The hash over all entries; none where the store is damaged.
     pub state_hash: Option<[u8; 32]>,
 }
@@ -157,7 +159,8 @@ async fn check_state(report: &mut Report, log: &LogObjects, files: &DataFiles, g
         history_transactions_max: TRANSACTIONS_KEPT,
         recent_bytes_max: 0,
     };
-    let store = recovery::recover(&source, genesis).await?.store;
+    let recovery::Recovered { store, maintenance, .. } = recovery::recover(&source, genesis).await?;
+    report.maintenance = maintenance;
     let at = store.snapshot();
     let (mut hash, mut entries) = (StateHash::default(), 0);
     for collection in store.collections(&at)? {

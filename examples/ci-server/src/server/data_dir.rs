@@ -35,7 +35,7 @@ pub(crate) enum Error {
 
 /// What is in a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("data directory `{directory}` cannot be used")]
+#[error("data directory `{directory}` cannot be used{}", damage(&**.source))]
 pub(crate) struct ContentError {
     directory: PathBuf,
     source: Box<dyn std::error::Error + Send + Sync>,
@@ -55,6 +55,14 @@ fn advice(error: &std::io::Error) -> String {
         ErrorKind::ReadOnlyFilesystem => "it is mounted read-only; mount it writable".to_owned(),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "there is no space left; make room first".to_owned(),
         _ => "check the directory and its disk".to_owned(),
+    }
+}
+
+/// Where to read more, if something is damaged.
+fn damage(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    match error.downcast_ref() {
+        Some(runyard_datamanager::Error::Corrupt { .. }) => " (`runyard data verify` names all that is damaged)",
+        _ => "",
     }
 }
 

@@ -106,6 +106,9 @@ fn an_export_of_both_databases_is_a_server_elsewhere_and_a_wrong_one_changes_not
         let export = ok(&root, &["export", "--database", database]);
         std::fs::write(&file, &export).expect("written");
         std::fs::write(&cut, &export[..export.len() / 2]).expect("written");
+        let other = if database == "run" { "config" } else { "run" };
+        let not_of = [&format!("export of database {database}")[..], &format!("--database {database}")];
+        refused(&elsewhere, &["import", "--database", other, file_name], &not_of);
         let line = format!("line {} ", export[..export.len() / 2].lines().count());
         refused(&elsewhere, &["import", "--database", database, cut_name], &[&line, "elsewhere"]);
         let said = ok(&elsewhere, &["import", "--database", database, file_name]);
@@ -139,7 +142,7 @@ fn damage_is_named_with_what_to_do_and_a_directory_without_databases_is_refused_
     let file = runs.map(|file| file.expect("listable").path()).next().expect("a data file");
     let mut bytes = std::fs::read(&file).expect("readable");
     bytes[3] ^= 1;
-    std::fs::write(&file, bytes).expect("written");
+    std::fs::write(&file, &bytes).expect("written");
     let output = data(&root, &["verify"]);
     assert_eq!(output.status.code(), Some(1));
     let (said, name) = (String::from_utf8_lossy(&output.stdout), file.file_name().expect("a name").to_string_lossy());
@@ -147,4 +150,18 @@ fn damage_is_named_with_what_to_do_and_a_directory_without_databases_is_refused_
     assert!(said.contains(&format!("rundata/data/runs/{name}: ")) && said.contains("backup"), "{said}");
     refused(&root, &["verify", "--json"], &["1 object is damaged"]);
     refused(&root, &["dump", "--database", "run", "--collection", "runs"], &[&name]);
+
+    // Mended as a backup does, and then its newest checkpoint is damaged, which says how to go back.
+    bytes[3] ^= 1;
+    std::fs::write(&file, &bytes).expect("written");
+    let exported = ok(&root, &["export", "--database", "run"]);
+    let manifests = std::fs::read_dir(root.join("objects/rundata/manifest")).expect("checkpoints");
+    let newest = manifests.map(|file| file.expect("listable").path()).max().expect("a checkpoint");
+    std::fs::write(&newest, b"no manifest").expect("written");
+    let go_back = ["checkpoint", "--database", "run", "--from-previous"];
+    let said = String::from_utf8(data(&root, &["verify"]).stdout).expect("text");
+    assert!(said.contains(&go_back.join(" ")), "{said}");
+    ok(&root, &go_back);
+    ok(&root, &["verify"]);
+    assert_eq!(ok(&root, &["export", "--database", "run"]), exported);
 }

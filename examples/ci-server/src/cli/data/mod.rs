@@ -22,7 +22,9 @@ const PAGE: usize = 256;
 pub(super) enum DataCommand {
     /// Read every object of the databases, and name what is damaged or missing (also while a server runs)
     #[command(
-        after_help = "Fails if anything is damaged. No object is written.\n\nExample:\n  runyard data verify --data /var/lib/runyard"
+        after_help = "Fails if anything is damaged. Logs, archives, caches and repositories are objects beside the \
+                      databases, and are not looked at; nor can a log that ends too early be told from one that ended \
+                      there. No object is written.\n\nExample:\n  runyard data verify --data /var/lib/runyard"
     )]
     Verify(DatabasesArgs),
     /// Print the entries of a database (also while a server runs)
@@ -35,7 +37,8 @@ pub(super) enum DataCommand {
     /// Write everything that a database holds as lines of JSON (also while a server runs)
     #[command(
         after_help = "What is committed meanwhile is not in it. Logs, archives and repositories are objects beside the \
-                      databases, and not in it either. No object is written.\n\n\
+                      databases, and not in it either: to move or back up a server, stop it and copy its data directory. \
+                      An export can hold credentials. No object is written.\n\n\
                       Example:\n  runyard data export --database run > run.jsonl"
     )]
     Export(DatabaseArgs),
@@ -46,7 +49,7 @@ pub(super) enum DataCommand {
     Import(transfer::ImportArgs),
     /// Make a checkpoint, so that the next start reads less; the server has to be stopped, and makes them by itself
     #[command(after_help = "Example:\n  runyard data checkpoint --data /var/lib/runyard")]
-    Checkpoint(DatabasesArgs),
+    Checkpoint(CheckpointArgs),
     /// Print what the databases consist of (also while a server runs)
     #[command(after_help = "No object is written.\n\nExample:\n  runyard data stats --json")]
     Stats(DatabasesArgs),
@@ -78,6 +81,16 @@ pub(super) struct DatabaseArgs {
     /// Which one
     #[arg(long)]
     database: Database,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckpointArgs {
+    #[command(flatten)]
+    of: DatabasesArgs,
+    /// If the newest checkpoint is damaged, remove it, and go on from the one before and the log after that: nothing is
+    /// lost. Copy the data directory first
+    #[arg(long, requires = "database")]
+    from_previous: bool,
 }
 
 #[derive(Debug, Args)]
@@ -154,11 +167,15 @@ async fn dump(args: DumpArgs, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn checkpoint(args: DatabasesArgs, json: bool) -> Result<(), Failure> {
+async fn checkpoint(args: CheckpointArgs, json: bool) -> Result<(), Failure> {
+    let CheckpointArgs { of: args, from_previous } = args;
     let place = Place::alone(&args.directory.data, false).await?;
     let mut made = Vec::new();
     for database in place.databases(args.database).await? {
-        let data = place.write(database).await?;
+        let data = match from_previous {
+            true => place.write_from_previous(database).await?,
+            false => place.write_existing(database).await?,
+        };
         let checkpoint = data.checkpoint().await.map_err(|source| place.failed(database, source))?;
         data.close().await;
         if json {

@@ -48,6 +48,11 @@ impl Database {
             Self::Config => CONFIG_DATA_PATH,
         }
     }
+
+    /// The database that is kept there.
+    pub(super) fn of_base_path(base_path: &str) -> Option<Self> {
+        Self::value_variants().iter().copied().find(|database| database.base_path() == base_path)
+    }
 }
 
 impl fmt::Display for Database {
@@ -98,6 +103,18 @@ impl Place {
     /// Opens a database to be read.
     pub(super) async fn read(&self, database: Database) -> Result<WalDataManager, DatabaseError> {
         self.builder(database).read_only().open().await.map_err(|source| self.failed(database, source))
+    }
+
+    /// Opens a database that there is.
+    pub(super) async fn write_existing(&self, database: Database) -> Result<WalDataManager, DatabaseError> {
+        // Whoever only reads makes none.
+        self.read(database).await?.close().await;
+        self.write(database).await
+    }
+
+    /// Opens a database from the checkpoint before its newest one, which does not verify.
+    pub(super) async fn write_from_previous(&self, database: Database) -> Result<WalDataManager, DatabaseError> {
+        self.builder(database).previous_manifest().open().await.map_err(|source| self.failed(database, source))
     }
 
     /// Opens a database, or makes it.

@@ -56,6 +56,7 @@ pub(super) fn report_json(database: Database, report: &Report) -> Value {
         "batches": report.batches,
         "entries": report.entries,
         "position": report.position.map(|position| position.to_string()),
+        "maintenance": report.maintenance,
         "state_hash": report.state_hash.map(|hash| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
     })
 }
@@ -69,8 +70,14 @@ pub(super) fn report_text(database: Database, report: &Report) -> String {
     if let (Some(entries), Some(position)) = (report.entries, report.position) {
         let _ = write!(text, "; {entries} entries at position {position}");
     }
+    if let Some(reason) = &report.maintenance {
+        let _ = write!(text, "\n  in maintenance: {reason}");
+    }
     for damaged in &report.damaged {
         let _ = write!(text, "\n  {}: {}\n    {}", damaged.object, damaged.reason, damaged.advice);
+        if damaged.advice.contains("previous_manifest") {
+            let _ = write!(text, ": `runyard data checkpoint --database {database} --from-previous`");
+        }
     }
     for foreign in &report.foreign {
         let _ = write!(text, "\n  {foreign}: it is none of the database's, and nobody reads it");
