@@ -1,5 +1,8 @@
 //! The service as its callers and its executors see it, on memory.
 
+mod hints;
+mod shared;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -42,6 +45,11 @@ impl Yard {
 
     fn over(data: MemoryDataManager, storage: Arc<MemoryStorage>) -> Self {
         let runs = RunService::builder(data.clone(), Arc::clone(&storage)).ids(IdSource::from_seed(1)).build();
+        Self::of(runs, data, storage)
+    }
+
+    /// With the workers of a service.
+    fn of(runs: RunService, data: MemoryDataManager, storage: Arc<MemoryStorage>) -> Self {
         let running = runs.clone();
         let workers = async move { running.run(CancellationToken::new()).await.expect("the workers go on") };
         Self { runs, data, storage, _workers: AbortOnDropHandle::new(tokio::spawn(workers)) }
@@ -81,10 +89,14 @@ struct Hand {
 
 impl Hand {
     async fn register(client: Arc<dyn RunServiceClient>, task_limit: u32, held: &[HeldTask]) -> Self {
-        let id = ExecutorId::parse("hand").expect("valid");
+        Self::named("hand", client, task_limit, held).await
+    }
+
+    async fn named(name: &str, client: Arc<dyn RunServiceClient>, task_limit: u32, held: &[HeldTask]) -> Self {
+        let id = ExecutorId::parse(name).expect("valid");
         let status = ExecutorStatus {
             id: id.clone(),
-            name: "hand".into(),
+            name: name.into(),
             version: "0".into(),
             group: "hand".into(),
             siblings: Vec::new(),
