@@ -26,6 +26,9 @@ pub(crate) const MAINTENANCE: &[u8] = b"maintenance";
 /// may be committed: it would be lost if the import made it.
 pub(crate) const IMPORT: &[u8] = b"import";
 
+/// The key of who has the store to itself.
+pub(crate) const OWNER: &[u8] = b"owner";
+
 /// The key of who leads a role.
 pub(crate) fn leader(role: &str) -> Bytes {
     format!("leader/{role}").into()

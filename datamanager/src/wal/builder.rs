@@ -12,9 +12,11 @@ use super::{
     checkpoints::{Attempts, CheckpointWorker, Current},
     clean::Cleaner,
     committer::Committer,
+    coordination::{lead_checkpoints, look_when_told},
     floor::FloorWatch,
     format,
     log::LogObjects,
+    owner::Ownership,
     pins::Pins,
     queue::Queue,
     recovery::{self, Recovered, Source},
@@ -115,7 +117,12 @@ impl WalBuilder {
         self
     }
 
-    /// Whose hints to follow. It is kept as long as the data manager, and with it what it holds.
+    /// Whose hints to follow; the default is nobody's. It is kept as long as the data manager, and with it what it holds.
+    ///
+    /// With one of several processes, what others commit becomes visible here when it is announced, and only the process
+    /// that is told to makes checkpoints and cleans; another one does so only if that one is late. With one of a
+    /// [sole holder](Coordinator::sole_holder), opening takes the store over. Without any, this process hears of others
+    /// when it commits or [catches up](WalDataManager::catch_up), and whoever has it open makes checkpoints.
     #[must_use]
     pub fn coordinator(mut self, coordinator: Arc<dyn Coordinator>) -> Self {
         self.coordinator = Some(coordinator);
@@ -232,6 +239,8 @@ impl WalBuilder {
             foreign_lsn: None,
             put_took: Duration::ZERO,
             left_behind: false,
+            ownership: Ownership::new(BatchId { writer, number: 0 }),
+            coordinator: self.coordinator.clone(),
         };
         let published = watch::Sender::new(base.manifest().number);
         let current = Arc::new(Current { store: Arc::clone(&store), board, pins, published });
@@ -241,8 +250,18 @@ impl WalBuilder {
             let _stops = stops;
             committer.run().await;
         });
+        let shared = self.coordinator.as_ref().filter(|coordinator| coordinator.sole_holder().is_none());
+        if let Some(coordinator) = shared {
+            let look = look_when_told(Arc::clone(coordinator), Arc::clone(&queue), Arc::clone(&store));
+            tokio::spawn(stopped.clone().run_until_cancelled_owned(look));
+        }
         let (checkpoints, requests) = mpsc::channel(1);
         if !self.read_only {
+            let (leading, leads) = watch::channel(shared.is_none());
+            if let Some(coordinator) = shared {
+                let lead = lead_checkpoints(Arc::clone(coordinator), leading);
+                tokio::spawn(stopped.clone().run_until_cancelled_owned(lead));
+            }
             let worker = CheckpointWorker {
                 source: source.clone(),
                 genesis,
@@ -252,6 +271,7 @@ impl WalBuilder {
                 triggers: self.triggers,
                 requests,
                 attempts: Attempts::default(),
+                leads,
                 unpublished: None,
             };
             let cleaner = Cleaner::new(source.log.clone(), source.floor.clone(), Arc::clone(&current.pins));
@@ -270,9 +290,13 @@ impl WalBuilder {
             read_only: self.read_only,
             commit_timeout: self.commit_timeout,
             stopped,
-            coordinator: self.coordinator,
+            _coordinator: self.coordinator,
         };
-        Ok(WalDataManager { handle: Arc::new(handle) })
+        let opened = WalDataManager { handle: Arc::new(handle) };
+        if let Some(coordinator) = opened.handle._coordinator.as_ref().filter(|_| !opened.handle.read_only) {
+            opened.claim(writer, coordinator.sole_holder()).await?;
+        }
+        Ok(opened)
     }
 }
 

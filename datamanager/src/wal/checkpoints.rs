@@ -2,7 +2,8 @@
 //!
 //! A task of the data manager, woken by what becomes visible, by a deadline, or by somebody who asks. It freezes what is
 //! in memory, has [it written](crate::checkpoint), and goes over to it. A checkpoint of another process that is newer is
-//! adopted instead. What fails is tried again later: until a checkpoint is published, nothing is given up.
+//! adopted instead. What fails is tried again later: until a checkpoint is published, nothing is given up. Where several
+//! processes have a store open, one leads: the others wait a while for its checkpoints.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -80,7 +81,13 @@ pub(crate) struct CheckpointWorker {
     /// What the last attempt wanted to publish and could not. The next one takes it again: one that froze more each time
     /// would leave a table for every failure, and each of them is looked into by every read.
     pub(crate) unpublished: Option<Arc<Frozen>>,
+    /// Whether this process is the one that should make them.
+    pub(crate) leads: watch::Receiver<bool>,
 }
+
+/// How often a process that does not lead looks for the leader's checkpoint when one is due, before it makes one itself:
+/// after about a minute.
+const LOOKS_MAX: u32 = 6;
 
 /// Since when there is something to do, and how it went so far.
 #[derive(Debug, Default)]
@@ -90,6 +97,14 @@ pub(crate) struct Attempts {
     /// How many failed in a row.
     failures: u32,
     failed_at: Option<Instant>,
+}
+
+impl Attempts {
+    /// After one more that failed.
+    fn failed(&self) -> Self {
+        let failures = self.failures.saturating_add(1);
+        Self { since: self.since, failures, failed_at: Some(Instant::now()) }
+    }
 }
 
 impl Changes for Frozen {
@@ -116,6 +131,10 @@ impl CheckpointWorker {
                     None => return,
                 },
                 () = sleep_until(deadline) => self.attempt(Vec::new()).await,
+                // Without a sender, it stays as it is.
+                Ok(()) = self.leads.changed() => {
+                    self.attempts = Attempts { since: self.attempts.since, ..Attempts::default() };
+                }
                 // The sender lives as long as this task. A batch is counted after it became visible, so that is late enough.
                 _ = status.changed() => self.note_uncovered(),
             }
@@ -146,13 +165,15 @@ impl CheckpointWorker {
             requests.push(request);
         }
         let began = Instant::now();
+        if requests.is_empty() && self.is_up_to_the_leader() {
+            return self.look_for_the_leaders(began).await;
+        }
         let result = self.checkpoint().await;
         self.attempts = match &result {
             Ok(_) => Attempts { since: Some(began), ..Attempts::default() },
             Err(error) => {
                 tracing::warn!(%error, "a checkpoint failed; it is tried again");
-                let failures = self.attempts.failures.saturating_add(1);
-                Attempts { since: self.attempts.since, failures, failed_at: Some(Instant::now()) }
+                self.attempts.failed()
             }
         };
         if self.current.store.position() <= self.current.store.base().position() {
@@ -162,6 +183,23 @@ impl CheckpointWorker {
         for request in requests {
             let _ = request.send(result.clone());
         }
+    }
+
+    fn is_up_to_the_leader(&self) -> bool {
+        !*self.leads.borrow() && self.attempts.failures < LOOKS_MAX
+    }
+
+    /// Goes over to the leader's checkpoint, if it has made one. Where it has not, there is a next time: nothing says
+    /// when it has.
+    async fn look_for_the_leaders(&mut self, began: Instant) {
+        let before = self.current.store.base().manifest().number;
+        // If it cannot be read now, neither can it be later by the attempt of this process, which says so.
+        let is_there = self.adopt_newest().await.is_ok() && self.current.store.base().manifest().number > before;
+        self.attempts = match is_there {
+            true => Attempts { since: Some(began), ..Attempts::default() },
+            false => self.attempts.failed(),
+        };
+        self.note_uncovered();
     }
 
     async fn checkpoint(&mut self) -> Result<Checkpoint> {

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::{
     Error, Position, Result,
     broken::{self, Broken},
+    coordinator::Coordinator,
     limits::TRANSACTION_BYTES_MAX,
     manifest::{Tip, newest},
     record::{BatchId, Hash, encode_batch},
@@ -19,6 +20,7 @@ use crate::{
     wal::{
         callers::{Callers, Progress},
         log::Found,
+        owner::{self, Ownership},
         pins::Pins,
         plan::plan,
         queue::{Pending, Queue},
@@ -54,6 +56,10 @@ pub(crate) struct Committer {
     pub(crate) put_took: Duration,
     /// Whether the log was cleaned beyond what is visible here.
     pub(crate) left_behind: bool,
+    /// Whether another process has the store to itself.
+    pub(crate) ownership: Ownership,
+    /// Who is told of each batch.
+    pub(crate) coordinator: Option<Arc<dyn Coordinator>>,
 }
 
 impl Drop for Committer {
@@ -111,9 +117,9 @@ impl Committer {
             if self.left_behind {
                 candidates = self.wait_for_storage(candidates, async |this| this.reopen().await).await?;
             }
-            if candidates.iter().any(|pending| pending.reads.position > self.store.position()) || self.import_pending()
-            {
-                // Read at another process: its batch is in the log. Or an import has to be decided first.
+            let is_ahead = |pending: &Pending| pending.reads.position > self.store.position();
+            if self.maintenance.is_some() || candidates.iter().any(is_ahead) {
+                // Read at another process: its batch is in the log. Or somebody else may have ended the maintenance.
                 candidates = self.wait_for_storage(candidates, async |this| this.catch_up().await).await?;
             }
             let lsn = self.tip.lsn + 1;
@@ -190,6 +196,9 @@ impl Committer {
     }
 
     fn check(&self, pending: &Pending) -> Check {
+        if let Some(message) = self.ownership.taken_over().filter(|_| !owner::claims(&pending.logged)) {
+            return Check::Refused(Error::TakenOver { message: message.to_owned() });
+        }
         match &self.maintenance {
             Some(_) if broken::is(Broken::MaintenanceIgnored) => self.store.check(&pending.reads),
             Some(reason) if !system::changes_maintenance(&pending.logged) || self.import_pending() => {
@@ -215,6 +224,9 @@ impl Committer {
             })
             .unzip();
         self.apply(Batch::new(self.tip.lsn, self.tip.hash, transactions), bytes);
+        if let Some(coordinator) = &self.coordinator {
+            coordinator.announce(self.tip.lsn);
+        }
         for (mut reply, position) in replies {
             reply.send(Ok(position));
         }
@@ -275,9 +287,11 @@ impl Committer {
     /// Makes a batch visible that takes so many bytes in the log.
     fn apply(&mut self, batch: Batch, bytes: usize) {
         system::follow_maintenance(&mut self.maintenance, &batch);
+        self.ownership.follow(&batch);
         self.store.apply(batch);
         self.board.applied(self.store.position(), bytes);
         self.board.maintenance(self.maintenance.as_deref());
+        self.board.taken_over(self.ownership.taken_over());
     }
 
     /// Does something that comes before the candidates are committed; as long as the storage does not answer they wait,
@@ -316,6 +330,11 @@ impl Committer {
     /// Goes over to what the newest checkpoint and the log after it say.
     async fn reopen(&mut self) -> Result<()> {
         let recovered = recovery::recover(&self.source, self.genesis).await?;
+        let owner = match &self.coordinator {
+            Some(_) => recovered.store.get(&recovered.store.snapshot(), system::SYSTEM, system::OWNER).await?,
+            // Nothing was claimed here, so it may be the same as at the opening.
+            None => None,
+        };
         tracing::info!(
             from = self.tip.lsn,
             to = recovered.tip.lsn,
@@ -327,6 +346,10 @@ impl Committer {
         self.board.reopened(base.manifest(), self.store.position(), &batches);
         self.board.maintenance(maintenance.as_deref());
         (self.tip, self.maintenance) = (tip, maintenance);
+        if let Some(owner) = owner {
+            self.ownership.read(&owner);
+        }
+        self.board.taken_over(self.ownership.taken_over());
         self.foreign_lsn = Some(tip.lsn);
         self.left_behind = false;
         Ok(())

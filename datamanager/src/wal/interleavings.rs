@@ -29,7 +29,8 @@ use crate::{
     record::BatchId,
     table::DataFiles,
     wal::{
-        committer::Committer, floor::FloorWatch, log::LogObjects, pins::Pins, recovery::Source, status::StatusBoard,
+        committer::Committer, floor::FloorWatch, log::LogObjects, owner::Ownership, pins::Pins, recovery::Source,
+        status::StatusBoard,
     },
 };
 
@@ -175,6 +176,8 @@ fn run(callers: usize, besides: Besides, order: &mut Order) -> std::result::Resu
         pins: Arc::clone(&pins),
         maintenance: None,
         left_behind: false,
+        ownership: Ownership::new(BatchId { writer: [0; 16], number: 0 }),
+        coordinator: None,
         tip: store.tip(),
         id: BatchId { writer: [1; 16], number: 0 },
         foreign_lsn: None,
@@ -193,7 +196,7 @@ fn run(callers: usize, besides: Besides, order: &mut Order) -> std::result::Resu
         read_only: false,
         commit_timeout: Duration::from_secs(30),
         stopped: stopped.clone(),
-        coordinator: None,
+        _coordinator: None,
     };
     let data = WalDataManager { handle: Arc::new(handle) };
     let stops = stopped.drop_guard();

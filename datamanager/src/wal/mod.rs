@@ -36,12 +36,14 @@ mod callers;
 mod checkpoints;
 pub(crate) mod clean;
 mod committer;
+mod coordination;
 pub(crate) mod floor;
 pub(crate) mod format;
 #[cfg(test)]
 mod interleavings;
 pub(crate) mod log;
 mod maintenance;
+mod owner;
 mod pins;
 mod plan;
 mod queue;
@@ -113,7 +115,8 @@ struct Handle {
     commit_timeout: Duration,
     /// Cancelled when the committer has ended.
     stopped: CancellationToken,
-    coordinator: Option<Arc<dyn Coordinator>>,
+    /// Kept for what it holds.
+    _coordinator: Option<Arc<dyn Coordinator>>,
 }
 
 impl Handle {
@@ -217,11 +220,7 @@ impl WalDataManager {
         let Transaction { reads, actions } = transaction;
         let logged = Logged::new(Position::ZERO, reads.groups.clone(), actions);
         let deadline = Instant::now() + handle.commit_timeout;
-        let position = handle.commit((reads, logged, payload), deadline).await?;
-        if let Some(coordinator) = &handle.coordinator {
-            coordinator.announce(position.lsn);
-        }
-        Ok(position)
+        handle.commit((reads, logged, payload), deadline).await
     }
 
     /// Makes a checkpoint of everything that is visible, if the newest one does not contain it already.

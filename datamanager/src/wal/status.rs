@@ -27,6 +27,8 @@ pub struct Status {
     pub stale_since: Option<Instant>,
     /// Why the store is in maintenance mode; none: it is not.
     pub maintenance: Option<String>,
+    /// Who has the store to itself instead of this process, which commits nothing more, and what to do; none: nobody has.
+    pub taken_over: Option<String>,
     /// How many bytes of transactions wait to be committed.
     pub queue_bytes: usize,
     /// Why the last checkpoint failed; none: it did not.
@@ -126,9 +128,20 @@ impl StatusBoard {
     }
 
     pub(crate) fn maintenance(&self, reason: Option<&str>) {
+        self.says(|status| &mut status.maintenance, reason);
+    }
+
+    pub(crate) fn taken_over(&self, message: Option<&str>) {
+        self.says(|status| &mut status.taken_over, message);
+    }
+
+    fn says(&self, which: impl Fn(&mut Status) -> &mut Option<String>, text: Option<&str>) {
         self.status.send_if_modified(|status| {
-            let changed = status.maintenance.as_deref() != reason;
-            status.maintenance = reason.map(str::to_owned);
+            let said = which(status);
+            let changed = said.as_deref() != text;
+            if changed {
+                *said = text.map(str::to_owned);
+            }
             changed
         });
     }

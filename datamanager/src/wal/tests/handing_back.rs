@@ -107,7 +107,7 @@ async fn a_transaction_is_not_handed_back_for_ever() {
         read_only: false,
         commit_timeout: Duration::from_secs(9),
         stopped: CancellationToken::new(),
-        coordinator: None,
+        _coordinator: None,
     };
     let mut handed_back = 0;
     let hands_back = async {

@@ -7,6 +7,7 @@ use runyard_objectstorage::{CallKind, Moment};
 use super::*;
 use crate::{
     Error,
+    coordinator::EmbeddedCoordinator,
     manifest::Tip,
     record::{BatchId, encode_batch, encode_payload},
 };
@@ -328,4 +329,22 @@ async fn several_sleepers_that_wake_together_agree() {
         sleeper.data.catch_up().await.expect("the log is whole");
         assert_eq!(content(&sleeper.data).await.0, (1..=14).collect::<Vec<_>>());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sleeper_whose_store_was_taken_over_is_told_so_though_the_log_is_gone() {
+    let objects = objects();
+    let (storage, uptime) = (FaultyStorage::new(Arc::clone(&objects)), Arc::new(VirtualUptime::new()));
+    let sole = |holder: &str| Arc::new(EmbeddedCoordinator::new().holder(holder));
+    let opened = builder(storage.clone(), &uptime).coordinator(sole("host a")).open().await;
+    let sleeper = Process { storage, uptime, data: opened.expect("a new store") };
+    let next = builder(Arc::clone(&objects), &sleeper.uptime).coordinator(sole("host b")).open().await;
+    next.expect("a whole store").close().await;
+    let busy = Process::open(&objects).await;
+    busy.checkpoints(5, 1).await;
+    busy.wait_for_cleaner().await;
+    assert!(!names_in(&objects, "log/").await.contains(&2), "the log no longer says who took over");
+    sleeper.uptime.jump(HOUR);
+    let refused = sleeper.data.commit(transaction(7)).await.expect_err("it was taken over");
+    assert!(matches!(&refused, Error::TakenOver { message } if message.contains("host b")), "{refused}");
 }
