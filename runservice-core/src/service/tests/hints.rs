@@ -10,10 +10,11 @@ use futures::FutureExt;
 use runyard_datamanager::coordinator::{Announced, Belief, Candidacy, Coordinator, CoordinatorStatus, LostReason};
 use tokio::sync::{OwnedMutexGuard, watch};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Hints {
     roles: Arc<Mutex<Roles>>,
     announced: watch::Sender<Announced>,
+    status: watch::Sender<CoordinatorStatus>,
     /// How often each role was campaigned for.
     campaigns: watch::Sender<HashMap<String, usize>>,
 }
@@ -38,6 +39,13 @@ struct Resigns {
     role: String,
     number: u64,
     _belief: Arc<Belief>,
+}
+
+impl Default for Hints {
+    fn default() -> Self {
+        let status = watch::Sender::new(CoordinatorStatus::Connected { to: "a test".to_owned() });
+        Self { roles: Arc::default(), announced: watch::Sender::default(), status, campaigns: watch::Sender::default() }
+    }
 }
 
 impl Hints {
@@ -104,6 +112,6 @@ impl Coordinator for Hints {
     }
 
     fn status(&self) -> watch::Receiver<CoordinatorStatus> {
-        watch::Sender::new(CoordinatorStatus::Connected { to: "a test".to_owned() }).subscribe()
+        self.status.subscribe()
     }
 }

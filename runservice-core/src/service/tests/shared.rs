@@ -8,35 +8,46 @@ use super::{hints::Hints, *};
 use crate::{Error, layout, process::ProcessId};
 
 /// What processes share.
+#[derive(Default)]
 struct World {
     hints: Arc<Hints>,
-    data: MemoryDataManager,
     storage: Arc<MemoryStorage>,
 }
 
 impl World {
-    fn new() -> Self {
-        Self { hints: Arc::default(), data: MemoryDataManager::new(), storage: Arc::default() }
+    /// The store, as one more process sees it.
+    async fn data(&self) -> Arc<dyn DataManager> {
+        let builder = WalDataManager::builder(self.storage.clone()).coordinator(self.hints.clone());
+        Arc::new(builder.base_path(layout::RUN_DATA).open().await.expect("opened"))
     }
 
     /// A process whose workers do not run.
-    fn idle(&self, seed: u64) -> RunService {
-        let builder = RunService::builder(self.data.clone(), Arc::clone(&self.storage)).ids(IdSource::from_seed(seed));
+    async fn idle(&self, seed: u64) -> RunService {
+        let builder = RunService::builder(self.data().await, Arc::clone(&self.storage)).ids(IdSource::from_seed(seed));
         builder.coordinator(self.hints.clone()).process_name(format!("process {seed}")).build()
     }
 
     /// A process that goes on until it is dropped, which is its death.
     async fn process(&self, seed: u64) -> Yard {
-        let runs = self.idle(seed);
-        let yard = Yard::of(runs, self.data.clone(), Arc::clone(&self.storage));
+        let runs = self.idle(seed).await;
+        let data = Arc::clone(&runs.core.data);
+        let yard = Yard::of(runs, data, Arc::clone(&self.storage));
         let mut vouched = yard.runs.core.process.vouched();
         in_time(vouched.wait_for(|vouched| *vouched)).await.expect("it leads its own role");
         yard
     }
+}
 
-    /// Waits until `holds`, looking whenever something was committed.
+impl Yard {
+    /// Waits until `holds`, looking whenever this process sees that something was committed.
     async fn until(&self, holds: impl AsyncFn() -> bool) {
-        until(&self.data, holds).await;
+        let mut changes = self.data.follow(Position::ZERO);
+        in_time(async {
+            while !holds().await {
+                changes.next().await.expect("it goes on").expect("readable");
+            }
+        })
+        .await;
     }
 
     async fn assigned_to(&self, executor: &ExecutorId) -> usize {
@@ -65,16 +76,6 @@ impl World {
     }
 }
 
-async fn until(data: &MemoryDataManager, holds: impl AsyncFn() -> bool) {
-    let mut changes = data.follow(Position::ZERO);
-    in_time(async {
-        while !holds().await {
-            changes.next().await.expect("it goes on").expect("readable");
-        }
-    })
-    .await;
-}
-
 async fn in_time<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), future).await.expect("in time")
 }
@@ -90,7 +91,7 @@ fn silent(name: &str) -> Option<WaitingReason> {
 
 #[tokio::test(start_paused = true)]
 async fn the_leader_places_tasks_for_an_executor_of_another_process() {
-    let world = World::new();
+    let world = World::default();
     let [leader, other] = [world.process(1).await, world.process(2).await];
     let mut hand = Hand::named("b", other.runs.client(), 4, &[]).await;
     for yard in [&leader, &other] {
@@ -107,7 +108,7 @@ async fn the_leader_places_tasks_for_an_executor_of_another_process() {
 
 #[tokio::test(start_paused = true)]
 async fn when_the_leader_dies_another_process_places_tasks() {
-    let world = World::new();
+    let world = World::default();
     let [leader, other] = [world.process(1).await, world.process(2).await];
     let mut hand = Hand::named("b", other.runs.client(), 4, &[]).await;
     other.create(config(&["a"])).await;
@@ -122,11 +123,11 @@ async fn when_the_leader_dies_another_process_places_tasks() {
 
 #[tokio::test(start_paused = true)]
 async fn an_assignment_by_a_deposed_leader_is_refused_and_its_task_is_not_lost() {
-    let world = World::new();
-    let idle = world.idle(1);
+    let world = World::default();
+    let idle = world.idle(1).await;
     let run = idle.create(config(&["a"]).into()).await.expect("created");
-    let old = Leadership::acquire(&world.data, layout::SCHEDULER, "the old one").await.expect("led");
-    Leadership::acquire(&world.data, layout::SCHEDULER, "the new one").await.expect("led");
+    let old = Leadership::acquire(&*idle.core.data, layout::SCHEDULER, "the old one").await.expect("led");
+    Leadership::acquire(&*world.data().await, layout::SCHEDULER, "the new one").await.expect("led");
     idle.core.process.set_vouched(true);
     let hand = Hand::named("b", idle.client(), 1, &[]).await;
     let refused = idle.core.assign(Some(&old), &run.id, &name("a"), 1, &hand.id).await.expect_err("it was deposed");
@@ -145,7 +146,7 @@ async fn an_assignment_by_a_deposed_leader_is_refused_and_its_task_is_not_lost()
 #[tokio::test(start_paused = true)]
 async fn two_that_believe_to_lead_place_nothing_twice_and_keep_the_limits() {
     const TASKS: usize = 40;
-    let world = World::new();
+    let world = World::default();
     let [first, second] = [world.process(1).await, world.process(2).await];
     let mut hands =
         [Hand::named("a", first.runs.client(), 2, &[]).await, Hand::named("b", second.runs.client(), 2, &[]).await];
@@ -161,7 +162,7 @@ async fn two_that_believe_to_lead_place_nothing_twice_and_keep_the_limits() {
         for hand in &mut hands {
             let spec = hand.assigned().await;
             assert!(done.insert(spec.name.clone()), "{} was placed twice", spec.name);
-            let held = world.assigned_to(&hand.id).await;
+            let held = first.assigned_to(&hand.id).await;
             assert!(held <= 2, "{held} tasks of at most 2");
             hand.succeed(&spec).await;
         }
@@ -172,7 +173,7 @@ async fn two_that_believe_to_lead_place_nothing_twice_and_keep_the_limits() {
 
 #[tokio::test(start_paused = true)]
 async fn an_executor_of_a_dead_process_gets_no_new_tasks_until_it_is_back() {
-    let world = World::new();
+    let world = World::default();
     let [leader, other] = [world.process(1).await, world.process(2).await];
     let mut hand = Hand::named("b", other.runs.client(), 4, &[]).await;
     let run = leader.create(config(&["a", "b: a"])).await;
@@ -180,7 +181,7 @@ async fn an_executor_of_a_dead_process_gets_no_new_tasks_until_it_is_back() {
     hand.accept(&a).await;
     drop(other);
     let next = leader.create(RunConfig { group: group("next"), ..config(&["c"]) }).await;
-    world.until(async || reason(&leader, &next).await == silent("b")).await;
+    leader.until(async || reason(&leader, &next).await == silent("b")).await;
     // Its process is another one now, and what it held it still holds.
     let held = [HeldTask { task: a.id.clone(), attempt: 1 }];
     let mut hand = Hand::named("b", leader.runs.client(), 4, &held).await;
@@ -193,7 +194,7 @@ async fn an_executor_of_a_dead_process_gets_no_new_tasks_until_it_is_back() {
 
 #[tokio::test(start_paused = true)]
 async fn what_an_executor_of_a_dead_process_had_not_accepted_goes_to_another_one() {
-    let world = World::new();
+    let world = World::default();
     let [leader, other] = [world.process(1).await, world.process(2).await];
     let mut hand = Hand::named("b", other.runs.client(), 4, &[]).await;
     leader.create(config(&["a"])).await;
@@ -208,19 +209,19 @@ async fn what_an_executor_of_a_dead_process_had_not_accepted_goes_to_another_one
 
 #[tokio::test(start_paused = true)]
 async fn the_next_leader_finds_what_a_dead_leader_left() {
-    let world = World::new();
+    let world = World::default();
     let [leader, other] = [world.process(1).await, world.process(2).await];
     let _hand = Hand::named("a", leader.runs.client(), 4, &[]).await;
     drop(leader);
     let run = other.create(config(&["t"])).await;
-    world.until(async || reason(&other, &run).await == silent("a")).await;
+    other.until(async || reason(&other, &run).await == silent("a")).await;
     let mut hand = Hand::named("b", other.runs.client(), 4, &[]).await;
     assert_eq!(hand.assigned().await.name.as_str(), "t");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_process_that_was_taken_for_dead_says_again_who_is_connected() {
-    let world = World::new();
+    let world = World::default();
     let [leader, other] = [world.process(1).await, world.process(2).await];
     let mut hand = Hand::named("b", other.runs.client(), 4, &[]).await;
     let process = &other.runs.core.process;
@@ -229,7 +230,7 @@ async fn a_process_that_was_taken_for_dead_says_again_who_is_connected() {
     in_time(world.hints.campaigned(&role, 2)).await;
     world.hints.revoke(&role);
     let id = Some(process.id.clone());
-    world.until(async || world.connections_of("b").await == [id.clone(), None, id.clone()]).await;
+    leader.until(async || leader.connections_of("b").await == [id.clone(), None, id.clone()]).await;
     let run = leader.create(config(&["a"])).await;
     let spec = hand.assigned().await;
     hand.succeed(&spec).await;
@@ -238,10 +239,10 @@ async fn a_process_that_was_taken_for_dead_says_again_who_is_connected() {
 
 #[tokio::test(start_paused = true)]
 async fn an_executor_is_given_tasks_only_through_a_process_whose_end_would_be_noticed() {
-    let world = World::new();
+    let world = World::default();
     let leader = world.process(1).await;
     // Nobody would: its workers do not run.
-    let idle = world.idle(2);
+    let idle = world.idle(2).await;
     let _hand = Hand::named("b", idle.client(), 4, &[]).await;
     let run = leader.create(config(&["a"])).await;
     assert_eq!(reason(&leader, &run).await, silent("b"));
@@ -249,11 +250,11 @@ async fn an_executor_is_given_tasks_only_through_a_process_whose_end_would_be_no
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_connection_is_seen_by_every_process() {
-    let world = World::new();
+    let world = World::default();
     let [leader, other] = [world.process(1).await, world.process(2).await];
     let hand = Hand::named("b", other.runs.client(), 4, &[]).await;
     drop(hand);
-    world.until(async || world.connections_of("b").await.last() == Some(&None)).await;
+    leader.until(async || leader.connections_of("b").await.last() == Some(&None)).await;
     let run = leader.create(config(&["a"])).await;
     assert_eq!(reason(&leader, &run).await, silent("b"));
     let mut hand = Hand::named("b", leader.runs.client(), 4, &[]).await;
@@ -262,7 +263,7 @@ async fn the_end_of_a_connection_is_seen_by_every_process() {
 
 #[tokio::test(start_paused = true)]
 async fn an_executor_that_registers_elsewhere_loses_its_older_connection() {
-    let world = World::new();
+    let world = World::default();
     let [first, second] = [world.process(1).await, world.process(2).await];
     let mut old = Hand::named("a", first.runs.client(), 4, &[]).await;
     let mut new = Hand::named("a", second.runs.client(), 4, &[]).await;
@@ -275,7 +276,7 @@ async fn an_executor_that_registers_elsewhere_loses_its_older_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn a_log_that_moves_between_processes_is_whole_for_readers_of_each() {
-    let world = World::new();
+    let world = World::default();
     let [first, second] = [world.process(1).await, world.process(2).await];
     let mut hand = Hand::named("a", first.runs.client(), 4, &[]).await;
     let run = first.create(config(&["a"])).await;
@@ -292,6 +293,7 @@ async fn a_log_that_moves_between_processes_is_whole_for_readers_of_each() {
         assert!(std::pin::Pin::new(&mut log).peek().await.is_some(), "it has begun");
         log.boxed()
     };
+    second.until(async || second.runs.get(&run.id).await.is_ok()).await;
     let followers = [follow(&first).await, follow(&second).await];
     let held = [HeldTask { task: spec.id.clone(), attempt: 1 }];
     append(&hand, 4, "two\n").await;
@@ -313,12 +315,12 @@ async fn a_process_that_is_alone_clears_what_the_one_before_it_left() {
     let yard = Yard::new();
     let _hand = yard.executor().await;
     let storage = Arc::clone(&yard.storage);
-    let data = yard.data.clone();
+    let data = Arc::clone(&yard.data);
     drop(yard);
     let runs = RunService::builder(data.clone(), Arc::clone(&storage)).ids(IdSource::from_seed(2)).build();
     let yard = Yard::of(runs, data, storage);
     let run = yard.create(config(&["a"])).await;
-    until(&yard.data, async || reason(&yard, &run).await == silent("hand")).await;
+    yard.until(async || reason(&yard, &run).await == silent("hand")).await;
     let mut hand = yard.executor().await;
     assert_eq!(hand.assigned().await.name.as_str(), "a");
 }
