@@ -68,6 +68,14 @@ impl Server {
         self.url.replace("http://", &format!("http://me:{}@", self.token)) + "/git/hello.git"
     }
 
+    /// Waits until the server ends by itself, as one that failed, and returns what it said on standard error.
+    pub(crate) fn failed(mut self) -> String {
+        let mut said = String::new();
+        self.child.stderr.take().expect("stderr is piped").read_to_string(&mut said).expect("text");
+        assert_eq!(self.child.wait().expect("it ends").code(), Some(1), "{said}");
+        said
+    }
+
     /// Asks the server to end, as a service manager does, and returns its last words.
     pub(crate) fn end(mut self) -> String {
         let pid = rustix::process::Pid::from_child(&self.child);
