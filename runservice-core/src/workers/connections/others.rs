@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::{FutureExt, StreamExt, future, future::AbortHandle, stream::FuturesUnordered};
-use runyard_datamanager::{
-    Leadership, Position,
-    coordinator::{Candidacy, Coordinator},
-};
+use runyard_datamanager::{Leadership, coordinator::Coordinator};
 
 use super::{decide, rows::Rows};
 use crate::{Result, layout, process::ProcessId, service::Core};
@@ -26,7 +23,8 @@ pub(in crate::workers) async fn run(core: &Core, coordinator: &dyn Coordinator, 
         });
         for process in to_watch {
             if !watched.contains_key(&process) {
-                let (end, watch) = future::abortable(end_of(core, coordinator, leadership, process.clone()));
+                let role = layout::process_role(&process);
+                let (end, watch) = future::abortable(async move { coordinator.campaign(&role).await });
                 watched.insert(process.clone(), watch);
                 ends.push(end.map(move |end| (process, end)));
             }
@@ -34,28 +32,18 @@ pub(in crate::workers) async fn run(core: &Core, coordinator: &dyn Coordinator, 
         tokio::select! {
             changed = rows.changed() => if !changed? { return Ok(()) },
             Some((process, end)) = ends.next() => {
-                let Ok(end) = end else { continue };
-                let (candidacy, cleared) = end?;
-                // Until that has come back, the rows seem to name a process whose end has to be waited for.
+                let Ok(candidacy) = end else { continue };
+                // Held until the rows do not name the process any more: it would be waited for once again.
+                let _candidacy = candidacy?;
+                let (executors, cleared) = Box::pin(core.clear_ended(leadership, &process)).await?;
+                tracing::warn!(
+                    %process, ?executors, "a process has ended: its executors get no new tasks until they are back"
+                );
                 if !rows.reach(cleared).await? {
                     return Ok(());
                 }
                 watched.remove(&process);
-                drop(candidacy);
             }
         }
     }
-}
-
-/// Waits for the end of a process, and clears what it left.
-async fn end_of(
-    core: &Core,
-    coordinator: &dyn Coordinator,
-    leadership: &Leadership,
-    process: ProcessId,
-) -> Result<(Candidacy, Position)> {
-    let candidacy = coordinator.campaign(&layout::process_role(&process)).await?;
-    let (executors, position) = core.clear_ended(leadership, &process).await?;
-    tracing::warn!(%process, ?executors, "a process has ended: its executors get no new tasks until they are back");
-    Ok((candidacy, position))
 }
