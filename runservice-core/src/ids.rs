@@ -7,6 +7,8 @@ use std::{fmt, sync::Mutex};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use runyard_executor_core::contract::{RunId, TaskId};
 
+use crate::process::ProcessId;
+
 /// Base 32 without letters that are taken for digits (Crockford's alphabet, in lower case).
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
@@ -38,6 +40,11 @@ impl IdSource {
     /// A new task id.
     pub fn task(&self) -> TaskId {
         TaskId::parse(self.next_id()).expect("the alphabet is one of ids")
+    }
+
+    /// A new id of a process.
+    pub(crate) fn process(&self) -> ProcessId {
+        ProcessId::new(self.next_id())
     }
 
     /// A new name for an object that nothing else refers to yet.

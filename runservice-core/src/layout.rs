@@ -6,6 +6,8 @@
 //! caches/<object id>
 //! rundata/...                                      the data manager's own
 //! ```
+//!
+//! Roles of a coordinator: `scheduler`, and `runservice/<process id>` for each process.
 
 use std::time::SystemTime;
 
@@ -17,12 +19,21 @@ use runyard_objectstorage::ObjectKey;
 use crate::{
     engine::RunEvent,
     model::{GroupPath, Run, RunConfig, Task},
+    process::ProcessId,
     rows::{AssignmentRow, CacheRow, ExecutorRow, LogRow},
     scheduler::WaitingTask,
 };
 
 /// The base path of the run service's data manager in the object storage.
 pub const RUN_DATA: &str = "rundata";
+
+/// The role of the process that places tasks.
+pub(crate) const SCHEDULER: &str = "scheduler";
+
+/// The role that a process leads as long as it lives.
+pub(crate) fn process_role(process: &ProcessId) -> String {
+    format!("runservice/{process}")
+}
 
 /// Runs by id. Indexes: `number` (root group and number), `created` (when), `live` (unfinished ones).
 pub(crate) const RUNS: Collection<Run> = Collection::new("runs").with_indexes(&[

@@ -42,6 +42,7 @@ mod ids;
 mod layout;
 mod logs;
 pub mod model;
+mod process;
 mod rows;
 pub mod scheduler;
 mod service;

@@ -5,6 +5,8 @@ use std::time::SystemTime;
 use runyard_executor_core::contract::{ExecutorId, ExecutorStatus, RunId, TaskName};
 use serde::{Deserialize, Serialize};
 
+use crate::process::ProcessId;
+
 /// A scheduled task: it exists exactly while the task has an assignment, and leads from the task to its run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +25,9 @@ pub(crate) struct AssignmentRow {
 pub(crate) struct ExecutorRow {
     /// Grows with every registration.
     pub(crate) epoch: u64,
+    /// The process that holds its connection; none: it is not connected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) process: Option<ProcessId>,
     pub(crate) status: ExecutorStatus,
 }
 

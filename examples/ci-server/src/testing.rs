@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use runyard_datamanager::WalDataManager;
+use runyard_datamanager::{WalDataManager, coordinator::EmbeddedCoordinator};
 use runyard_objectstorage::PosixStorage;
 use runyard_runservice_core::{RUN_DATA, RunService};
 use tempfile::TempDir;
@@ -23,12 +23,20 @@ use crate::{
 /// A data directory, which outlives the servers on it.
 pub(crate) struct Home {
     directory: TempDir,
+    objects: PathBuf,
     pub(crate) push_size_max: u64,
 }
 
 impl Home {
     pub(crate) fn new() -> Self {
-        Self { directory: tempfile::tempdir().expect("a directory"), push_size_max: 1 << 30 }
+        let directory = tempfile::tempdir().expect("a directory");
+        let objects = directory.path().join("data/objects");
+        Self { directory, objects, push_size_max: 1 << 30 }
+    }
+
+    /// A data directory for one more server on the storage of another one.
+    pub(crate) fn sharing(other: &Self) -> Self {
+        Self { objects: other.objects.clone(), ..Self::new() }
     }
 
     pub(crate) fn path(&self, below: &str) -> PathBuf {
@@ -38,7 +46,7 @@ impl Home {
     /// Starts a server, the whole of it but for the signals.
     pub(crate) async fn start(&self) -> TestServer {
         let directory = DataDir::open(&self.path("")).expect("the directory is free");
-        let storage = Arc::new(PosixStorage::open(directory.objects()).await.expect("a storage"));
+        let storage = Arc::new(PosixStorage::open(&self.objects).await.expect("a storage"));
         let data = open_data(&storage, server::CONFIG_DATA_PATH).await;
         let run_data = open_data(&storage, RUN_DATA).await;
         let runs = RunService::builder(run_data.clone(), storage.clone()).build();
@@ -48,6 +56,7 @@ impl Home {
         let end = CancellationToken::new();
         let parts = server::Parts {
             config_data: Arc::new(data.clone()),
+            coordinator: Arc::new(EmbeddedCoordinator::new()),
             storage,
             runs,
             ids: Arc::new(Ids::from_os().expect("random bytes")),
@@ -66,7 +75,7 @@ impl Home {
 
     /// The git service alone, as a server would have it.
     pub(crate) async fn git_service(&self) -> (ConfigData, GitService) {
-        let storage = Arc::new(PosixStorage::open(self.path("objects")).await.expect("a storage"));
+        let storage = Arc::new(PosixStorage::open(&self.objects).await.expect("a storage"));
         let config = ConfigData::new(Arc::new(open_data(&storage, server::CONFIG_DATA_PATH).await));
         let ids = Arc::new(Ids::from_os().expect("random bytes"));
         let settings = git::Settings::new(self.path("cache/git"));
@@ -105,6 +114,13 @@ impl TestServer {
     /// The address of a repository, with the credentials in it.
     pub(crate) fn git_url(&self, project: &str) -> String {
         format!("http://me:{}@{}/git/{project}.git", self.token, self.address)
+    }
+
+    /// Sees what other servers have committed, of which nobody tells it here.
+    pub(crate) async fn catch_up(&self) {
+        for data in &self.data {
+            data.catch_up().await.expect("readable");
+        }
     }
 
     pub(crate) async fn stop(self) {

@@ -3,5 +3,5 @@
 mod sessions;
 mod spec;
 
-pub(crate) use sessions::Sessions;
+pub(crate) use sessions::{Sessions, Standing};
 pub(crate) use spec::task_spec;

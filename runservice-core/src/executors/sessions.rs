@@ -1,7 +1,7 @@
 //! Which executors are connected to this process, and how are they told something?
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
@@ -21,9 +21,19 @@ const COMMANDS_MAX: usize = 1024;
 
 /// The executors that are connected to this process.
 #[derive(Debug, Default)]
-pub(crate) struct Sessions {
-    by_executor: Mutex<HashMap<ExecutorId, Session>>,
-    connected: watch::Sender<()>,
+pub(crate) struct Sessions(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    state: Mutex<State>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    by_executor: HashMap<ExecutorId, Session>,
+    /// How many registrations of an executor are under way.
+    registering: HashMap<ExecutorId, usize>,
 }
 
 #[derive(Debug)]
@@ -35,24 +45,54 @@ struct Session {
     heard: Instant,
 }
 
+/// How an executor stands with this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It registers: what its row says is about to be true.
+    Registering,
+    /// It is connected, by the registration of this epoch.
+    Connected(u64),
+}
+
+/// That an executor registers, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Registering {
+    inner: Arc<Inner>,
+    id: ExecutorId,
+}
+
+/// The end of a connection that is with the executor; dropped with its stream.
+struct Connection {
+    inner: Arc<Inner>,
+    id: ExecutorId,
+    epoch: u64,
+}
+
 impl Sessions {
+    /// Says that an executor registers. To be held until it is connected.
+    pub(crate) fn registering(&self, id: &ExecutorId) -> Registering {
+        *self.0.lock().registering.entry(id.clone()).or_default() += 1;
+        Registering { inner: Arc::clone(&self.0), id: id.clone() }
+    }
+
     /// Connects an executor, in place of its older connection. The stream ends without an error when it is replaced
     /// itself, and with one when it fell behind.
     pub(crate) fn connect(&self, id: &ExecutorId, epoch: u64) -> BoxStream<'static, Result<Command, ClientError>> {
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let replaced = Arc::new(AtomicBool::new(false));
         let session = Session { epoch, commands, replaced: Arc::clone(&replaced), heard: Instant::now() };
-        let mut sessions = self.lock();
-        if sessions.get(id).is_some_and(|current| current.epoch > epoch) {
+        let mut state = self.0.lock();
+        if state.by_executor.get(id).is_some_and(|current| current.epoch > epoch) {
             replaced.store(true, Ordering::Release);
             drop(session);
-        } else if let Some(old) = sessions.insert(id.clone(), session) {
+        } else if let Some(old) = state.by_executor.insert(id.clone(), session) {
             old.replaced.store(true, Ordering::Release);
         }
-        drop(sessions);
-        self.connected.send_replace(());
-        let commands = stream::unfold(received, |mut received| async move {
-            received.recv().await.map(|command| (Ok(command), received))
+        drop(state);
+        self.0.changed.send_replace(());
+        let connection = Connection { inner: Arc::clone(&self.0), id: id.clone(), epoch };
+        let commands = stream::unfold((received, connection), |(mut received, connection)| async move {
+            received.recv().await.map(|command| (Ok(command), (received, connection)))
         });
         let end = stream::once(async move { replaced.load(Ordering::Acquire) }).filter_map(|replaced| async move {
             (!replaced).then(|| {
@@ -65,24 +105,45 @@ impl Sessions {
         commands.chain(end).boxed()
     }
 
-    /// Hears of every connection after the call.
-    pub(crate) fn connections(&self) -> watch::Receiver<()> {
-        self.connected.subscribe()
+    /// Ends a connection that is older than a registration elsewhere.
+    pub(crate) fn replaced(&self, id: &ExecutorId, epoch: u64) {
+        let mut state = self.0.lock();
+        if state.by_executor.get(id).is_some_and(|session| session.epoch < epoch)
+            && let Some(old) = state.by_executor.remove(id)
+        {
+            old.replaced.store(true, Ordering::Release);
+        }
+    }
+
+    /// Hears of every connection that begins or ends after the call.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
+    }
+
+    /// Who is connected here, and who is about to be.
+    pub(crate) fn standing(&self) -> BTreeMap<ExecutorId, Standing> {
+        let state = self.0.lock();
+        let connected = state.by_executor.iter().filter(|(_, session)| !session.commands.is_closed());
+        let connected = connected.map(|(id, session)| (id.clone(), Standing::Connected(session.epoch)));
+        // The later ones win.
+        connected.chain(state.registering.keys().map(|id| (id.clone(), Standing::Registering))).collect()
     }
 
     /// Tells an executor something, if it is connected here.
     pub(crate) fn tell(&self, id: &ExecutorId, command: Command) {
-        let mut sessions = self.lock();
-        let Some(session) = sessions.get(id) else { return };
+        let mut state = self.0.lock();
+        let Some(session) = state.by_executor.get(id) else { return };
         if session.commands.try_send(command).is_err() {
             tracing::warn!(executor = %id, "executor does not read its commands: disconnected");
-            sessions.remove(id);
+            state.by_executor.remove(id);
+            drop(state);
+            self.0.changed.send_replace(());
         }
     }
 
     /// Notes that an executor was heard. False if that connection is not the current one.
     pub(crate) fn heard(&self, id: &ExecutorId, epoch: u64) -> bool {
-        match self.lock().get_mut(id) {
+        match self.0.lock().by_executor.get_mut(id) {
             Some(session) if session.epoch == epoch => {
                 session.heard = Instant::now();
                 true
@@ -93,10 +154,37 @@ impl Sessions {
 
     /// Whether an executor is connected here.
     pub(crate) fn is_connected(&self, id: &ExecutorId) -> bool {
-        self.lock().get(id).is_some_and(|session| !session.commands.is_closed())
+        self.0.lock().by_executor.get(id).is_some_and(|session| !session.commands.is_closed())
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ExecutorId, Session>> {
-        self.by_executor.lock().expect("the lock is never poisoned: no panic while held")
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("the lock is never poisoned: no panic while held")
+    }
+}
+
+impl Drop for Registering {
+    fn drop(&mut self) {
+        let mut state = self.inner.lock();
+        if let Some(count) = state.registering.get_mut(&self.id) {
+            *count -= 1;
+            if *count == 0 {
+                state.registering.remove(&self.id);
+            }
+        }
+        drop(state);
+        self.inner.changed.send_replace(());
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let mut state = self.inner.lock();
+        if state.by_executor.get(&self.id).is_some_and(|session| session.epoch == self.epoch) {
+            state.by_executor.remove(&self.id);
+        }
+        drop(state);
+        self.inner.changed.send_replace(());
     }
 }

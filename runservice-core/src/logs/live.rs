@@ -84,6 +84,11 @@ impl LiveLog {
     pub(super) async fn append(&self, offset: u64, bytes: Bytes) -> Result<u64, ClientError> {
         let mut known = self.appends.lock().await;
         self.find_stored(&mut known).await?;
+        if offset > self.shared().stored() {
+            // It was written through another process meanwhile, which only the storage knows.
+            *known = false;
+            self.find_stored(&mut known).await?;
+        }
         let stored = self.shared().stored();
         if offset > stored {
             return Err(ClientError::LogGap { step: self.step, stored, offset });
@@ -104,8 +109,11 @@ impl LiveLog {
     }
 
     /// Ends the log for its followers, and tidies what is stored; returns what is stored.
-    pub(super) async fn seal(&self) -> Result<Vec<Chunk>, ClientError> {
+    ///
+    /// `shared`: another process may have written it meanwhile.
+    pub(super) async fn seal(&self, shared: bool) -> Result<Vec<Chunk>, ClientError> {
         let mut known = self.appends.lock().await;
+        *known &= !shared;
         self.find_stored(&mut known).await?;
         self.merge(chunks::merge_at_end).await?;
         Ok(self.shared().chunks.clone())
@@ -150,6 +158,7 @@ impl LiveLog {
         }
         let mut shared = self.shared();
         shared.chunks = coverage.chunks;
+        shared.tail.clear();
         shared.end = shared.stored();
         shared.tail_start = shared.end;
         drop(shared);

@@ -8,7 +8,10 @@ mod live;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -27,13 +30,15 @@ pub(crate) type LogId = (TaskId, u32, StepRef);
 #[derive(Debug)]
 pub(crate) struct Logs {
     storage: Arc<dyn ObjectStorage>,
+    /// Whether other processes write logs, too.
+    shared: bool,
     /// Logs that somebody writes or follows.
     live: Mutex<HashMap<LogId, Arc<LiveLog>>>,
 }
 
 impl Logs {
-    pub(crate) fn new(storage: Arc<dyn ObjectStorage>) -> Self {
-        Self { storage, live: Mutex::default() }
+    pub(crate) fn new(storage: Arc<dyn ObjectStorage>, shared: bool) -> Self {
+        Self { storage, shared, live: Mutex::default() }
     }
 
     /// Appends; returns the length that is stored durably. See
@@ -46,7 +51,7 @@ impl Logs {
     ///
     /// Doing it again changes nothing. Call [`Logs::close`] once the row is committed.
     pub(crate) async fn seal(&self, id: &LogId, end: Option<&LogEnd>) -> Result<LogRow> {
-        let chunks = self.live(id).seal().await.map_err(|source| Error::Internal {
+        let chunks = self.live(id).seal(self.shared).await.map_err(|source| Error::Internal {
             message: "the end of a log cannot be stored at the moment".into(),
             source: Some(source.into()),
         })?;
@@ -82,27 +87,30 @@ impl Logs {
 
     /// Streams a sealed log from `offset` on; the gap at its end, if any, is said in a last line.
     pub(crate) fn read_sealed(&self, id: &LogId, row: LogRow, offset: u64) -> BoxStream<'static, Result<Bytes>> {
-        let prefix = layout::log_prefix(&id.0, id.1, id.2);
+        read_sealed(Arc::clone(&self.storage), id, row, offset)
+    }
+
+    /// Streams a log from `offset` on as it grows in this process, and then what `row` says that it has besides: another
+    /// process may have written it. `row` is asked after the end.
+    pub(crate) fn read_to_its_end(
+        &self,
+        follower: Follower,
+        id: LogId,
+        offset: u64,
+        row: impl Future<Output = Result<Option<LogRow>>> + Send + 'static,
+    ) -> BoxStream<'static, Result<Bytes>> {
+        let passed = Arc::new(AtomicU64::new(offset));
+        let passed_here = Arc::clone(&passed);
+        let here = follower.read(offset, true);
+        let here = here.inspect_ok(move |bytes| {
+            passed_here.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        });
         let storage = Arc::clone(&self.storage);
-        let first = row.chunks.partition_point(|start| *start <= offset).saturating_sub(1);
-        let missing = row.missing;
-        let chunks = row.chunks.into_iter().skip(first);
-        let stored = stream::iter(chunks)
-            .then(move |start| {
-                let (storage, key) = (Arc::clone(&storage), layout::log_chunk(&prefix, start));
-                async move {
-                    let range = GetRange::From(offset.saturating_sub(start));
-                    let object = storage.get(&key, range).await.map_err(Error::storage("reading a log"))?;
-                    Ok::<_, Error>(object.stream.map_err(|error| Error::storage("reading a log")(error)))
-                }
-            })
-            .try_flatten();
-        let stored = if offset >= row.bytes { stream::empty().boxed() } else { stored.boxed() };
-        if missing == 0 {
-            return stored;
-        }
-        let gap = format!("\n[runyard: {missing} bytes of this log were lost before they were stored]\n");
-        stored.chain(stream::once(async move { Ok(Bytes::from(gap)) })).boxed()
+        let rest = async move {
+            let rest = row.await?.map(|row| read_sealed(storage, &id, row, passed.load(Ordering::Relaxed)));
+            Ok::<_, Error>(rest.unwrap_or_else(|| stream::empty().boxed()))
+        };
+        here.chain(stream::once(rest).try_flatten()).boxed()
     }
 
     fn live(&self, id: &LogId) -> Arc<LiveLog> {
@@ -116,6 +124,34 @@ impl Logs {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<LogId, Arc<LiveLog>>> {
         self.live.lock().expect("the lock is never poisoned: no panic while held")
     }
+}
+
+fn read_sealed(
+    storage: Arc<dyn ObjectStorage>,
+    id: &LogId,
+    row: LogRow,
+    offset: u64,
+) -> BoxStream<'static, Result<Bytes>> {
+    let prefix = layout::log_prefix(&id.0, id.1, id.2);
+    let first = row.chunks.partition_point(|start| *start <= offset).saturating_sub(1);
+    let missing = row.missing;
+    let chunks = row.chunks.into_iter().skip(first);
+    let stored = stream::iter(chunks)
+        .then(move |start| {
+            let (storage, key) = (Arc::clone(&storage), layout::log_chunk(&prefix, start));
+            async move {
+                let range = GetRange::From(offset.saturating_sub(start));
+                let object = storage.get(&key, range).await.map_err(Error::storage("reading a log"))?;
+                Ok::<_, Error>(object.stream.map_err(|error| Error::storage("reading a log")(error)))
+            }
+        })
+        .try_flatten();
+    let stored = if offset >= row.bytes { stream::empty().boxed() } else { stored.boxed() };
+    if missing == 0 {
+        return stored;
+    }
+    let gap = format!("\n[runyard: {missing} bytes of this log were lost before they were stored]\n");
+    stored.chain(stream::once(async move { Ok(Bytes::from(gap)) })).boxed()
 }
 
 /// Somebody who reads a log that may still grow.
@@ -193,7 +229,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_follower_hears_of_output_that_is_still_being_stored() {
         let storage = FaultyStorage::new(MemoryStorage::new());
-        let logs = Arc::new(Logs::new(Arc::new(storage.clone())));
+        let logs = Arc::new(Logs::new(Arc::new(storage.clone()), false));
         let id: LogId = (TaskId::parse("t").expect("valid"), 1, StepRef::Step(0));
         assert_eq!(logs.append(&id, 0, Bytes::from("one")).await.expect("stored"), 3);
         let mut follower = logs.follow(&id).read(0, true);

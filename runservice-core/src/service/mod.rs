@@ -3,6 +3,7 @@
 //! Every change of a run is one transaction: the run is loaded, the pure reducer says what becomes of it, and the rows
 //! that differ are written together with what follows from them (see [`store`]).
 
+mod connections;
 mod create;
 mod query;
 mod reports;
@@ -13,7 +14,7 @@ mod tests;
 use std::sync::Arc;
 
 use futures::stream::BoxStream;
-use runyard_datamanager::{DataManager, DataManagerExt, Position};
+use runyard_datamanager::{DataManager, DataManagerExt, coordinator::Coordinator};
 use runyard_executor_core::contract::{RunId, RunServiceClient, TaskName};
 use runyard_objectstorage::ObjectStorage;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,7 @@ use crate::{
     executors::Sessions,
     logs::Logs,
     model::{GroupPath, Run, RunConfig},
+    process::Process,
     scheduler::{DefaultScheduler, Scheduler},
     workers,
 };
@@ -52,6 +54,8 @@ pub(crate) struct Core {
     pub(crate) ids: Arc<IdSource>,
     pub(crate) logs: Logs,
     pub(crate) sessions: Sessions,
+    pub(crate) coordinator: Option<Arc<dyn Coordinator>>,
+    pub(crate) process: Process,
 }
 
 /// Puts a [`RunService`] together.
@@ -62,6 +66,8 @@ pub struct RunServiceBuilder {
     scheduler: Arc<dyn Scheduler>,
     clock: Arc<dyn Clock>,
     ids: Arc<IdSource>,
+    coordinator: Option<Arc<dyn Coordinator>>,
+    process_name: Option<String>,
 }
 
 impl RunServiceBuilder {
@@ -83,12 +89,31 @@ impl RunServiceBuilder {
         self
     }
 
+    /// Says which of the processes that share the store should place tasks, and which of them live. Default: none, this
+    /// process is the only one.
+    ///
+    /// It is the coordinator of the data manager's store. All processes on a store are given one, or none is.
+    pub fn coordinator(mut self, coordinator: Arc<dyn Coordinator>) -> Self {
+        self.coordinator = Some(coordinator);
+        self
+    }
+
+    /// What operators of other processes read of this one, such as its address. Default: an id.
+    pub fn process_name(mut self, name: impl Into<String>) -> Self {
+        self.process_name = Some(name.into());
+        self
+    }
+
     /// The service. Nothing runs until [`RunService::run`] is polled.
     pub fn build(self) -> RunService {
-        let Self { data, storage, scheduler, clock, ids } = self;
-        let logs = Logs::new(Arc::clone(&storage));
+        let Self { data, storage, scheduler, clock, ids, coordinator, process_name } = self;
+        let shared = coordinator.as_ref().is_some_and(|coordinator| coordinator.sole_holder().is_none());
+        let logs = Logs::new(Arc::clone(&storage), shared);
         let sessions = Sessions::default();
-        RunService { core: Arc::new(Core { data, storage, scheduler, clock, ids, logs, sessions }) }
+        let process = Process::new(ids.process(), process_name, coordinator.is_none());
+        RunService {
+            core: Arc::new(Core { data, storage, scheduler, clock, ids, logs, sessions, coordinator, process }),
+        }
     }
 }
 
@@ -101,6 +126,8 @@ impl RunService {
             scheduler: Arc::new(DefaultScheduler::default()),
             clock: Arc::new(SystemClock),
             ids: Arc::new(IdSource::from_system()),
+            coordinator: None,
+            process_name: None,
         }
     }
 
@@ -111,8 +138,12 @@ impl RunService {
 
     /// Places tasks on executors, and tells executors what to do, until `shutdown`.
     ///
+    /// With a [coordinator](RunServiceBuilder::coordinator), one process at a time places tasks, for the executors of all
+    /// of them.
+    ///
     /// # Errors
-    /// Those of the data manager that a new attempt would meet again.
+    /// Those of the data manager that a new attempt would meet again, such as that another process has taken the store
+    /// over.
     pub async fn run(&self, shutdown: CancellationToken) -> Result<()> {
         workers::run(Arc::clone(&self.core), shutdown).await
     }
@@ -193,17 +224,11 @@ impl RunService {
 impl Core {
     /// Makes one event happen to a run, with everything that follows from it.
     pub(crate) async fn apply(&self, run: &RunId, event: Event) -> Result<Run> {
-        Ok(self.apply_at(run, event).await?.0)
-    }
-
-    /// The same, with the position of its transaction.
-    pub(crate) async fn apply_at(&self, run: &RunId, event: Event) -> Result<(Run, Position)> {
-        self.data
-            .transact(|tx| {
-                let event = &event;
-                async move { Ok::<_, crate::Error>(store::Work::new(self, tx).step(run, event).await?.run) }
-            })
-            .await
+        let step = |tx| {
+            let event = &event;
+            async move { Ok::<_, crate::Error>(store::Work::new(self, tx).step(run, event).await?.run) }
+        };
+        Ok(self.data.transact(step).await?.0)
     }
 
     pub(crate) async fn run_config(&self, run: &RunId) -> Result<RunConfig> {

@@ -1,6 +1,6 @@
 //! What can be asked about runs, and how is their output read?
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream, stream::BoxStream};
@@ -122,7 +122,7 @@ impl Core {
         let state = RunState { run, tasks };
         let board = Board::load(&*self.data, &at).await?;
         let waiting_tasks = board
-            .why_waiting(&*self.scheduler, &self.sessions, &config, &state)
+            .why_waiting(&*self.scheduler, &config, &state)
             .into_iter()
             .map(|(task, reason)| WaitingTaskView { task, reason })
             .collect();
@@ -184,7 +184,12 @@ impl Core {
             self.logs.close(&id);
             return Ok(stream::empty().boxed());
         }
-        Ok(follower.read(request.offset, request.follow))
+        if !request.follow {
+            return Ok(follower.read(request.offset, false));
+        }
+        let data = Arc::clone(&self.data);
+        let row = async move { Ok(data.read(&data.snapshot(), &LOGS, &key).await?) };
+        Ok(self.logs.read_to_its_end(follower, id, request.offset, row))
     }
 
     async fn find_task(&self, at: &Snapshot, request: &LogRequest) -> Result<Task> {

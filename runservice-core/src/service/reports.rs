@@ -20,6 +20,8 @@ impl Core {
     /// Registers an executor under a new epoch, settles what became of its assignments, and tells it the rest.
     pub(crate) async fn register(&self, status: ExecutorStatus) -> Result<Registration> {
         let id = status.id.clone();
+        // Until it is connected, its row is not to be taken for what a connection left that has ended.
+        let _registering = self.sessions.registering(&id);
         let (epoch, _) = self
             .data
             .transact(|tx| {
@@ -27,7 +29,10 @@ impl Core {
                 async move {
                     let old = tx.get(&EXECUTORS, status.id.as_str()).await?;
                     let epoch = old.map_or(0, |old| old.epoch) + 1;
-                    tx.put(&EXECUTORS, status.id.as_str(), &ExecutorRow { epoch, status: status.clone() }).await?;
+                    // If nobody would notice this process's end, it says later that the executor is connected.
+                    let process = self.process.is_vouched().then(|| self.process.id.clone());
+                    let row = ExecutorRow { epoch, process, status: status.clone() };
+                    tx.put(&EXECUTORS, status.id.as_str(), &row).await?;
                     self.settle_lost(&tx, status).await?;
                     Ok::<_, Error>(epoch)
                 }
@@ -159,7 +164,7 @@ impl Core {
     }
 }
 
-async fn assignments_of(tx: &Tx, executor: &ExecutorId) -> Result<Vec<(TaskId, AssignmentRow)>> {
+pub(super) async fn assignments_of(tx: &Tx, executor: &ExecutorId) -> Result<Vec<(TaskId, AssignmentRow)>> {
     let mut rows = Vec::new();
     for key in tx.find(&ASSIGNMENTS, ASSIGNMENTS_BY_EXECUTOR, executor.as_str(), usize::MAX).await? {
         if let Some(row) = tx.get(&ASSIGNMENTS, &key).await? {
@@ -170,7 +175,7 @@ async fn assignments_of(tx: &Tx, executor: &ExecutorId) -> Result<Vec<(TaskId, A
 }
 
 /// What the task of a row says of its assignment, if that is still the current one.
-fn assignment<'a>(state: &'a RunState, row: &AssignmentRow) -> Option<&'a Assignment> {
+pub(super) fn assignment<'a>(state: &'a RunState, row: &AssignmentRow) -> Option<&'a Assignment> {
     let task = state.tasks.get(&row.name).filter(|task| task.attempt == row.attempt);
     task?.assignment.as_ref()
 }

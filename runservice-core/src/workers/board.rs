@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use runyard_datamanager::{Change, Committed, DataManager, DataManagerExt, KeyRange, Snapshot};
-use runyard_executor_core::contract::{ExecutorId, ExecutorStatus, TaskName};
+use runyard_executor_core::contract::{ExecutorId, TaskName};
 
 use crate::{
     Result, engine,
-    executors::Sessions,
     layout::{ASSIGNMENTS, EXECUTORS, READY},
     model::{GroupPath, RunConfig, RunState},
+    rows::ExecutorRow,
     scheduler::{self, ExecutorView, Placement, Round, Scheduler, WaitingReason, WaitingTask},
 };
 
@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct Board {
     /// Ready tasks, by the key of their row.
     waiting: BTreeMap<Vec<u8>, WaitingTask>,
-    executors: BTreeMap<ExecutorId, ExecutorStatus>,
+    executors: BTreeMap<ExecutorId, ExecutorRow>,
     /// The executor of each assignment, by the key of its row.
     assigned: BTreeMap<Vec<u8>, ExecutorId>,
 }
@@ -31,7 +31,7 @@ impl Board {
             board.waiting.insert(key.to_vec(), task);
         }
         for (_, row) in data.read_all(at, &EXECUTORS, KeyRange::all()).await? {
-            board.executors.insert(row.status.id.clone(), row.status);
+            board.executors.insert(row.status.id.clone(), row);
         }
         for (key, row) in data.read_all(at, &ASSIGNMENTS, KeyRange::all()).await? {
             board.assigned.insert(key.to_vec(), row.executor);
@@ -66,7 +66,7 @@ impl Board {
         } else if change.collection == EXECUTORS.name() {
             if let Some(value) = value {
                 let row = EXECUTORS.decode(&change.key, value)?;
-                self.executors.insert(row.status.id.clone(), row.status);
+                self.executors.insert(row.status.id.clone(), row);
             } else {
                 self.executors.retain(|id, _| id.as_str().as_bytes() != change.key);
             }
@@ -77,23 +77,22 @@ impl Board {
     }
 
     /// Decides where every waiting task goes.
-    pub(super) fn round(&self, scheduler: &dyn Scheduler, sessions: &Sessions, last: Option<&GroupPath>) -> Round {
+    pub(super) fn round(&self, scheduler: &dyn Scheduler, last: Option<&GroupPath>) -> Round {
         let waiting = self.waiting.values().cloned().collect();
-        scheduler::round(scheduler, waiting, self.executor_views(sessions), last)
+        scheduler::round(scheduler, waiting, self.executor_views(), last)
     }
 
     /// Why the tasks of a run wait that wait for more than their own run's tasks, with a reason for each.
     pub(crate) fn why_waiting(
         &self,
         scheduler: &dyn Scheduler,
-        sessions: &Sessions,
         config: &RunConfig,
         state: &RunState,
     ) -> Vec<(TaskName, WaitingReason)> {
         let waiting = engine::waiting(scheduler, config, state).into_iter();
         let mut reasons: Vec<_> =
             waiting.filter(|(_, reason)| !matches!(reason, WaitingReason::WaitingForTasks { .. })).collect();
-        let executors = self.executor_views(sessions);
+        let executors = self.executor_views();
         for name in engine::ready(scheduler, config, state) {
             let placement = WaitingTask::new(config, state, &name, 0).map(|task| scheduler.place(&task, &executors));
             if let Some(Placement::Wait(reason)) = placement {
@@ -103,15 +102,15 @@ impl Board {
         reasons
     }
 
-    fn executor_views(&self, sessions: &Sessions) -> Vec<ExecutorView> {
+    fn executor_views(&self) -> Vec<ExecutorView> {
         let mut active: BTreeMap<&ExecutorId, u32> = BTreeMap::new();
         for executor in self.assigned.values() {
             *active.entry(executor).or_default() += 1;
         }
-        let view = |status: &ExecutorStatus| ExecutorView {
+        let view = |ExecutorRow { status, process, .. }: &ExecutorRow| ExecutorView {
             id: status.id.clone(),
             name: status.name.clone(),
-            alive: sessions.is_connected(&status.id),
+            alive: process.is_some(),
             archs: status.archs.clone(),
             labels: status.labels.clone(),
             allow_privileged_containers: status.allow_privileged_containers,

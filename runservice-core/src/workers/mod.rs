@@ -1,10 +1,15 @@
 //! When does the run service act by itself? Whenever a committed change says so.
 //!
-//! Two workers read the stream of changes: one places tasks, one tells executors and followers. Neither keeps state that
-//! is not a fold of that stream, so a restart begins with a snapshot and misses nothing.
+//! The workers read the stream of changes: one places tasks, one tells executors and followers, and one notes who is
+//! connected. None keeps state that is not a fold of that stream, so a restart begins with a snapshot and misses nothing.
+//!
+//! Of several processes on one store, each tells the executors that are connected to it, and one places tasks for all of
+//! them ([`leader`]).
 
 mod board;
+mod connections;
 mod dispatcher;
+mod leader;
 mod placer;
 
 use std::{
@@ -20,20 +25,27 @@ use crate::{Error, Result, service::Core};
 /// How long a worker rests after a failure of the storage. Nothing tells when a storage is back, so it has to be tried.
 const REST: Duration = Duration::from_secs(1);
 
-/// Runs both workers until `shutdown`, or until the data manager fails for good.
+/// Runs the workers until `shutdown`, or until the data manager fails for good.
 pub(crate) async fn run(core: Arc<Core>, shutdown: CancellationToken) -> Result<()> {
     // Whoever connects is told everything, so what happened before now needs no telling.
     let dispatched = Mutex::new(core.data.snapshot().position());
     let dispatching = keep_on("telling executors of changes", || dispatcher::run(&core, &dispatched));
-    let placing = keep_on("placing tasks", || placer::run(&core));
-    let work = async { tokio::try_join!(dispatching, placing).map(|((), ())| ()) };
+    let placing = keep_on("placing tasks", || leader::run(&core));
+    let noting = keep_on("noting who is connected", || connections::own::run(&core));
+    let vouching = async {
+        match core.coordinator.as_deref() {
+            Some(coordinator) => connections::vouch::run(&core, coordinator).await,
+            None => Ok(()),
+        }
+    };
+    let work = async { tokio::try_join!(dispatching, placing, noting, vouching).map(drop) };
     tokio::select! {
         () = shutdown.cancelled() => Ok(()),
         result = work => result,
     }
 }
 
-/// Begins a worker again after a failure that passes. Both know where to begin: from a snapshot, or where they were.
+/// Begins a worker again after a failure that passes. Each knows where to begin: from a snapshot, or where they were.
 async fn keep_on<F: Future<Output = Result<()>>>(doing: &str, worker: impl Fn() -> F) -> Result<()> {
     loop {
         match worker().await {

@@ -61,6 +61,33 @@ async fn what_is_pushed_can_be_cloned_after_a_restart_and_without_the_cache() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_pushed_to_one_server_is_fetched_from_another_one_and_the_other_way_round() {
+    let one = Home::new();
+    let other = Home::sharing(&one);
+    let [first, second] = [one.start().await, other.start().await];
+    create_project(&first.config, "app").await;
+    let (work, copy) = (one.work("work").await, other.work("copy").await);
+    work.commit("README", "hello").await;
+    work.git(&["push", "-q", &first.git_url("app"), "main"]).await;
+
+    second.catch_up().await;
+    copy.git(&["pull", "-q", &second.git_url("app"), "main"]).await;
+    let theirs = copy.commit("README", "hello, too").await;
+    copy.git(&["push", "-q", &second.git_url("app"), "main"]).await;
+
+    // The first server has not heard of that, and refuses all the same what would undo it.
+    work.commit("README", "goodbye").await;
+    let refused = work.try_git(&["push", &first.git_url("app"), "main"]).await;
+    assert!(!refused.success && refused.stderr.contains("rejected"), "{refused:?}");
+    work.git(&["fetch", "-q", &first.git_url("app"), "main"]).await;
+    assert_eq!(work.git(&["rev-parse", "FETCH_HEAD"]).await, theirs);
+    work.git(&["fsck", "--strict"]).await;
+    for server in [first, second] {
+        server.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn branches_and_tags_are_created_forced_fetched_and_deleted() {
     let home = Home::new();
     let server = home.start().await;

@@ -38,6 +38,22 @@ impl AdminToken {
         Ok((Self(token.into()), true))
     }
 
+    /// Reads a token that the operator has made, such as one that several servers have in common.
+    ///
+    /// # Errors
+    /// What is wrong with the file or its content, in words.
+    pub(crate) fn from_file(file: &Path) -> Result<Self, String> {
+        let named = |reason: &str| format!("token file `{}` cannot be used: {reason}", file.display());
+        let text = std::fs::read_to_string(file).map_err(|error| named(&error.to_string()))?;
+        let token = text.trim();
+        if !(32..=64).contains(&token.len()) || !token.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(named(
+                "it holds no token, which is 32 to 64 letters and digits; `openssl rand -hex 32` makes one",
+            ));
+        }
+        Ok(Self(token.into()))
+    }
+
     /// The token as text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
@@ -48,7 +64,7 @@ impl AdminToken {
         format!("{READ_TOKEN}{project}-{}", ids::hex(&self.mac(project.as_str())))
     }
 
-    /// HMAC-SHA-256 (RFC 2104) of what a token is for, under the admin token, which is 64 bytes: one block.
+    /// HMAC-SHA-256 (RFC 2104) of what a token is for, under the admin token, which is 64 bytes at most: one block.
     fn mac(&self, purpose: &str) -> [u8; 32] {
         let mut key = [0; 64];
         let length = self.0.len().min(key.len());
@@ -163,6 +179,21 @@ mod tests {
         let (second, is_new) = AdminToken::load_or_create(&file).expect("read");
         assert!(!is_new && second.is(first.as_str().as_bytes()));
         assert!(!second.is(b"") && !second.is(&first.as_str().as_bytes()[1..]));
+    }
+
+    #[test]
+    fn a_token_that_was_given_is_taken_as_it_is_or_refused_with_what_to_do() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("token");
+        let missing = AdminToken::from_file(&file).expect_err("missing");
+        assert!(missing.contains("/token`"), "{missing}");
+        std::fs::write(&file, format!("  {}\n", "a1".repeat(20))).expect("written");
+        assert_eq!(AdminToken::from_file(&file).expect("a token").as_str(), "a1".repeat(20));
+        for bad in [String::new(), "short".into(), "a".repeat(65), "a b".repeat(20), "-".repeat(40)] {
+            std::fs::write(&file, &bad).expect("written");
+            let refused = AdminToken::from_file(&file).expect_err("no token");
+            assert!(refused.contains("openssl rand -hex 32"), "{refused}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How do the rooms become a server?
 //!
 //! ```text
-//! <data>/objects        the object storage: logs, archives, packs and the databases
+//! <data>/objects        the object storage, unless it is elsewhere: logs, archives, packs and the databases
 //! <data>/cache          repositories and unfinished pushes; can be deleted when the server is stopped
 //! <data>/executor       the journal of the executor
 //! <data>/pods           where tasks run
@@ -11,16 +11,18 @@
 
 pub(crate) mod api;
 pub(crate) mod auth;
+pub(crate) mod coordination;
 pub(crate) mod data_dir;
 pub(crate) mod listen;
 pub(crate) mod problem;
+pub(crate) mod storage;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 use axum::{Router, middleware, routing::get};
-use runyard_datamanager::DataManager;
+use runyard_datamanager::{DataManager, coordinator::Coordinator};
 use runyard_objectstorage::ObjectStorage;
 use runyard_runservice_core::RunService;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +52,8 @@ pub(crate) struct AppState {
 pub(crate) struct Parts {
     /// The data manager of the configuration data.
     pub(crate) config_data: Arc<dyn DataManager>,
+    /// Says which of several servers makes runs out of pushes.
+    pub(crate) coordinator: Arc<dyn Coordinator>,
     pub(crate) storage: Arc<dyn ObjectStorage>,
     pub(crate) runs: RunService,
     pub(crate) ids: Arc<Ids>,
@@ -72,11 +76,11 @@ pub(crate) struct Assembled {
 
 /// Wires the parts.
 pub(crate) async fn assemble(parts: Parts) -> git::Result<Assembled> {
-    let Parts { config_data, storage, runs, ids, token, git, own_url, end } = parts;
+    let Parts { config_data, coordinator, storage, runs, ids, token, git, own_url, end } = parts;
     let config = ConfigData::new(config_data);
     let git = Arc::new(GitService::open(config.clone(), storage, Arc::clone(&ids), git).await?);
     let clone = CloneAccess { server: own_url, token: token.clone() };
-    let triggers = TriggerWorker::new(config.clone(), Arc::clone(&git), runs.clone(), clone);
+    let triggers = TriggerWorker::new(config.clone(), coordinator, Arc::clone(&git), runs.clone(), clone);
     let api = api::routes()
         .with_state(AppState { config, runs, ids: Arc::clone(&ids), end })
         .layer(middleware::from_fn_with_state(token.clone(), auth::require_bearer));

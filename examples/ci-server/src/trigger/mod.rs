@@ -2,7 +2,7 @@
 //!
 //! Every creation has a key of its own, and the trigger is removed after the last: a crash in between repeats the
 //! trigger, and the runs that exist already are found by their keys. Triggers of one project go one after another;
-//! a project that cannot be read does not hold up the others.
+//! a project that cannot be read does not hold up the others. Of several servers, one handles triggers at a time.
 
 mod plan;
 
@@ -13,6 +13,7 @@ use std::{
 };
 
 use futures::{StreamExt, stream::FuturesUnordered};
+use runyard_datamanager::coordinator::Coordinator;
 use runyard_runservice_core::{NewRun, RunService};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,7 @@ const RETRY_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(
 #[derive(Debug)]
 pub(crate) struct TriggerWorker {
     config: ConfigData,
+    coordinator: Arc<dyn Coordinator>,
     git: Arc<GitService>,
     runs: RunService,
     clone: CloneAccess,
@@ -51,18 +53,43 @@ enum Error {
     Runs(#[from] runyard_runservice_core::Error),
 }
 
+/// What the process leads that handles triggers.
+const ROLE: &str = "triggers";
+
 type Queue = VecDeque<(TriggerKey, Trigger)>;
 
 impl TriggerWorker {
-    pub(crate) fn new(config: ConfigData, git: Arc<GitService>, runs: RunService, clone: CloneAccess) -> Self {
-        Self { config, git, runs, clone, reads: Semaphore::new(READS_MAX) }
+    pub(crate) fn new(
+        config: ConfigData,
+        coordinator: Arc<dyn Coordinator>,
+        git: Arc<GitService>,
+        runs: RunService,
+        clone: CloneAccess,
+    ) -> Self {
+        Self { config, coordinator, git, runs, clone, reads: Semaphore::new(READS_MAX) }
     }
 
-    /// Handles what is there and what comes, until `end`.
+    /// Handles what is there and what comes, until `end`, whenever it is this process's turn.
+    ///
+    /// That it is no other one's turn is a hint: two that handle the same trigger make the same runs.
     ///
     /// # Errors
     /// If the configuration data can be followed no longer.
     pub(crate) async fn run(&self, end: CancellationToken) -> configdata::Result<()> {
+        loop {
+            let turn = tokio::select! {
+                () = end.cancelled() => return Ok(()),
+                turn = self.coordinator.campaign(ROLE) => turn?,
+            };
+            tracing::info!("this process makes runs out of pushes now");
+            tokio::select! {
+                handled = self.handle_all(&end) => return handled,
+                reason = turn.lost() => tracing::warn!(%reason, "this process makes no more runs out of pushes"),
+            }
+        }
+    }
+
+    async fn handle_all(&self, end: &CancellationToken) -> configdata::Result<()> {
         let mut triggers = self.config.follow_triggers().await?;
         let mut queues: BTreeMap<ProjectId, Queue> = BTreeMap::new();
         let mut working = FuturesUnordered::new();
@@ -138,7 +165,7 @@ impl TriggerWorker {
 
 #[cfg(test)]
 mod tests {
-    use runyard_datamanager::MemoryDataManager;
+    use runyard_datamanager::{MemoryDataManager, coordinator::EmbeddedCoordinator};
     use runyard_objectstorage::MemoryStorage;
     use runyard_runservice_core::{EventSequence, RunFilter, model::RunPhase};
 
@@ -167,7 +194,8 @@ mod tests {
         let runs = RunService::builder(MemoryDataManager::new(), MemoryStorage::new()).build();
         let (token, _) = AdminToken::load_or_create(&home.path("admin-token")).expect("a token");
         let clone = CloneAccess { server: "http://127.0.0.1:8080".to_owned(), token };
-        let worker = TriggerWorker::new(config.clone(), Arc::new(git), runs.clone(), clone);
+        let coordinator = Arc::new(EmbeddedCoordinator::new());
+        let worker = TriggerWorker::new(config.clone(), coordinator.clone(), Arc::new(git), runs.clone(), clone);
         let of_project = RunFilter { root: Some(root_group(&project)), ..RunFilter::default() };
         let triggers = config.triggers().await.expect("rows");
         assert_eq!(triggers.len(), 2);

@@ -7,3 +7,4 @@ mod push;
 mod refusals;
 mod supervisor;
 mod support;
+mod takeover;

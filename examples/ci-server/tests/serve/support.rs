@@ -24,7 +24,12 @@ impl Server {
     }
 
     /// Waits for the first words of a server; nothing if it ends before them.
-    pub(crate) fn announced(mut child: Child, data: &Path) -> Option<Self> {
+    pub(crate) fn announced(child: Child, data: &Path) -> Option<Self> {
+        Self::announced_with(child, || std::fs::read_to_string(data.join("admin-token")).expect("a token"))
+    }
+
+    /// The same for a server that knows another token than that of its data directory.
+    pub(crate) fn announced_with(mut child: Child, token: impl FnOnce() -> String) -> Option<Self> {
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("a line");
@@ -33,7 +38,7 @@ impl Server {
             return None;
         };
         let url = url.trim_end_matches(',').to_owned();
-        let token = std::fs::read_to_string(data.join("admin-token")).expect("a token").trim().to_owned();
+        let token = token().trim().to_owned();
         Some(Self { child, stdout, url, token })
     }
 
@@ -66,6 +71,14 @@ impl Server {
 
     pub(crate) fn git_url(&self) -> String {
         self.url.replace("http://", &format!("http://me:{}@", self.token)) + "/git/hello.git"
+    }
+
+    /// Waits until the server ends by itself, as one that failed, and returns what it said on standard error.
+    pub(crate) fn failed(mut self) -> String {
+        let mut said = String::new();
+        self.child.stderr.take().expect("stderr is piped").read_to_string(&mut said).expect("text");
+        assert_eq!(self.child.wait().expect("it ends").code(), Some(1), "{said}");
+        said
     }
 
     /// Asks the server to end, as a service manager does, and returns its last words.

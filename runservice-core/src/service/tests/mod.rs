@@ -1,10 +1,13 @@
 //! The service as its callers and its executors see it, on memory.
 
+mod hints;
+mod shared;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use runyard_datamanager::{MemoryDataManager, WalDataManager};
+use runyard_datamanager::{DataManager, MemoryDataManager, WalDataManager};
 use runyard_executor_core::contract::{
     AttemptState, CachePut, ClientError, Command, ExecutorId, ExecutorStatus, Failure, FailureClass, Fence, HeldTask,
     LogEnd, Registration, RestoreWorkspaceStep, RunServiceClient, RunStep, SaveToWorkspaceStep, Step, StepRef,
@@ -23,14 +26,14 @@ use crate::{
 /// A service on memory with its workers running.
 struct Yard {
     runs: RunService,
-    data: MemoryDataManager,
+    data: Arc<dyn DataManager>,
     storage: Arc<MemoryStorage>,
     _workers: AbortOnDropHandle<()>,
 }
 
 impl Yard {
     fn new() -> Self {
-        Self::over(MemoryDataManager::new(), Arc::new(MemoryStorage::new()))
+        Self::over(Arc::new(MemoryDataManager::new()), Arc::new(MemoryStorage::new()))
     }
 
     /// As after a restart: the same data, and nothing in memory.
@@ -40,8 +43,13 @@ impl Yard {
         Self::over(data, storage)
     }
 
-    fn over(data: MemoryDataManager, storage: Arc<MemoryStorage>) -> Self {
+    fn over(data: Arc<dyn DataManager>, storage: Arc<MemoryStorage>) -> Self {
         let runs = RunService::builder(data.clone(), Arc::clone(&storage)).ids(IdSource::from_seed(1)).build();
+        Self::of(runs, data, storage)
+    }
+
+    /// With the workers of a service.
+    fn of(runs: RunService, data: Arc<dyn DataManager>, storage: Arc<MemoryStorage>) -> Self {
         let running = runs.clone();
         let workers = async move { running.run(CancellationToken::new()).await.expect("the workers go on") };
         Self { runs, data, storage, _workers: AbortOnDropHandle::new(tokio::spawn(workers)) }
@@ -81,10 +89,14 @@ struct Hand {
 
 impl Hand {
     async fn register(client: Arc<dyn RunServiceClient>, task_limit: u32, held: &[HeldTask]) -> Self {
-        let id = ExecutorId::parse("hand").expect("valid");
+        Self::named("hand", client, task_limit, held).await
+    }
+
+    async fn named(name: &str, client: Arc<dyn RunServiceClient>, task_limit: u32, held: &[HeldTask]) -> Self {
+        let id = ExecutorId::parse(name).expect("valid");
         let status = ExecutorStatus {
             id: id.clone(),
-            name: "hand".into(),
+            name: name.into(),
             version: "0".into(),
             group: "hand".into(),
             siblings: Vec::new(),

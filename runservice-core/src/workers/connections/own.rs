@@ -1,0 +1,39 @@
+//! Writes who is connected to this process, whenever a connection or a row changes.
+
+use futures::future;
+use runyard_executor_core::contract::ExecutorId;
+
+use super::{
+    decide::{self, Step},
+    rows::Rows,
+};
+use crate::{Result, service::Core};
+
+pub(in crate::workers) async fn run(core: &Core) -> Result<()> {
+    let mut changes = core.sessions.changes();
+    let mut vouched = core.process.vouched();
+    let mut rows = Rows::load(&*core.data).await?;
+    loop {
+        let standing = core.sessions.standing();
+        let steps = decide::own(&rows.connections, &standing, &core.process.id, *vouched.borrow_and_update());
+        future::try_join_all(steps.into_iter().map(|(id, step)| do_step(core, id, step))).await?;
+        tokio::select! {
+            changed = rows.changed() => if !changed? { return Ok(()) },
+            // The senders live in the core, so these are changes and not the end of them.
+            _ = changes.changed() => {}
+            _ = vouched.changed() => {}
+        }
+    }
+}
+
+async fn do_step(core: &Core, id: ExecutorId, step: Step) -> Result<()> {
+    match step {
+        Step::Set(epoch) => core.note_connection(&id, epoch, None, Some(&core.process.id)).await,
+        Step::Clear(epoch) => core.note_connection(&id, epoch, Some(&core.process.id), None).await,
+        Step::Replace(epoch) => {
+            tracing::info!(executor = %id, epoch, "executor has registered with another process");
+            core.sessions.replaced(&id, epoch);
+            Ok(())
+        }
+    }
+}
