@@ -22,7 +22,7 @@ use runyard::{
     },
     objectstorage::{ObjectKey, ObjectStorageExt, PosixStorage, PutMode},
     runservice::{
-        LogRequest, RUN_DATA, RunService,
+        LogRef, LogRequest, RUN_DATA, RunService,
         model::{GroupPath, RunConfig, TaskConfig},
     },
 };
@@ -96,7 +96,11 @@ async fn trigger(runs: &RunService, index: usize) -> Outcome<(Duration, Duration
     let start = now();
     let run = runs.create(config.into()).await?;
     let created = start.elapsed();
-    let request = LogRequest { run: run.id, task, attempt: None, step: StepRef::Step(0), offset: 0, follow: true };
+    let request = LogRequest {
+        log: LogRef { run: run.id, task, attempt: None, step: StepRef::Step(0) },
+        offset: 0,
+        follow: true,
+    };
     let mut log = runs.log(&request).await?;
     let first = log.next().await.ok_or("the log ended without a byte")??;
     let first_byte = start.elapsed();

@@ -14,7 +14,7 @@ use runyard::{
     },
     objectstorage::PosixStorage,
     runservice::{
-        EventSequence, LogRequest, RUN_DATA, RunService,
+        EventSequence, LogRef, LogRequest, RUN_DATA, RunService,
         model::{Condition, GroupPath, RunConfig, TaskConfig},
     },
 };
@@ -48,7 +48,8 @@ async fn build_and_test(runs: &RunService) -> Result<(), Box<dyn Error + Send + 
     let run = runs.create(config.into()).await?;
     for task in [build, test] {
         let step = StepRef::Step(0);
-        let request = LogRequest { run: run.id.clone(), task, attempt: None, step, offset: 0, follow: true };
+        let log = LogRef { run: run.id.clone(), task, attempt: None, step };
+        let request = LogRequest { log, offset: 0, follow: true };
         let mut log = runs.log(&request).await?;
         while let Some(bytes) = log.next().await.transpose()? {
             print!("[{}] {}", request.task, String::from_utf8_lossy(&bytes));

@@ -52,7 +52,8 @@ pub use clock::{Clock, SystemClock};
 pub use error::{Error, ErrorKind, Result};
 pub use ids::IdSource;
 pub use layout::RUN_DATA;
+pub use logs::{LogLine, LogPage, LogPlace};
 pub use service::{
-    EventSequence, LogRequest, NewRun, RunDetail, RunFilter, RunPage, RunService, RunServiceBuilder, SequencedEvent,
-    WaitingTaskView,
+    EventSequence, LogRef, LogRequest, NewRun, RunDetail, RunFilter, RunPage, RunService, RunServiceBuilder,
+    SequencedEvent, WaitingTaskView,
 };

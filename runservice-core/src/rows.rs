@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use runyard_executor_core::contract::{ExecutorId, ExecutorStatus, RunId, TaskName};
 use serde::{Deserialize, Serialize};
 
-use crate::process::ProcessId;
+use crate::{logs::LineCount, process::ProcessId};
 
 /// A scheduled task: it exists exactly while the task has an assignment, and leads from the task to its run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,13 +32,15 @@ pub(crate) struct ExecutorRow {
 }
 
 /// A sealed log: nothing comes after its last byte.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LogRow {
     /// What is stored, in bytes.
     pub(crate) bytes: u64,
     /// Where each of its objects begins, ascending.
     pub(crate) chunks: Vec<u64>,
+    /// The lines of each of its objects.
+    pub(crate) lines: Vec<LineCount>,
     /// What is missing at its end, in bytes, because it was never received.
     pub(crate) missing: u64,
     /// The hash that the executor computed, if it could.

@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use super::lines::LineCount;
+
 /// One object of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chunk {
@@ -13,9 +15,16 @@ pub(super) struct Chunk {
     pub(super) offset: u64,
     /// Its size in bytes.
     pub(super) size: u64,
+    /// How many lines end in it; none: nobody has counted them in this process.
+    pub(super) count: Option<LineCount>,
 }
 
 impl Chunk {
+    /// One whose lines are not counted.
+    pub(super) fn uncounted(offset: u64, size: u64) -> Self {
+        Self { offset, size, count: None }
+    }
+
     pub(super) fn end(self) -> u64 {
         self.offset + self.size
     }
@@ -93,7 +102,7 @@ mod tests {
         sizes
             .iter()
             .map(|size| {
-                let chunk = Chunk { offset, size: *size };
+                let chunk = Chunk::uncounted(offset, *size);
                 offset += size;
                 chunk
             })
@@ -102,17 +111,17 @@ mod tests {
 
     #[test]
     fn what_a_longer_object_covers_is_left_over() {
-        let listed = [(0, 30), (10, 10), (20, 10), (30, 5)].map(|(offset, size)| Chunk { offset, size });
+        let listed = [(0, 30), (10, 10), (20, 10), (30, 5)].map(|(offset, size)| Chunk::uncounted(offset, size));
         let coverage = cover(listed).expect("whole");
-        assert_eq!(coverage.chunks, [Chunk { offset: 0, size: 30 }, Chunk { offset: 30, size: 5 }]);
+        assert_eq!(coverage.chunks, [Chunk::uncounted(0, 30), Chunk::uncounted(30, 5)]);
         assert_eq!(coverage.covered, [10, 20]);
     }
 
     #[test]
     fn a_hole_and_an_overlap_are_found() {
-        assert_eq!(cover([Chunk { offset: 5, size: 5 }]), Err(0));
-        assert_eq!(cover([(0, 10), (11, 5)].map(|(offset, size)| Chunk { offset, size })), Err(10));
-        assert_eq!(cover([(0, 10), (8, 5)].map(|(offset, size)| Chunk { offset, size })), Err(10));
+        assert_eq!(cover([Chunk::uncounted(5, 5)]), Err(0));
+        assert_eq!(cover([(0, 10), (11, 5)].map(|(offset, size)| Chunk::uncounted(offset, size))), Err(10));
+        assert_eq!(cover([(0, 10), (8, 5)].map(|(offset, size)| Chunk::uncounted(offset, size))), Err(10));
     }
 
     #[test]
@@ -129,10 +138,10 @@ mod tests {
         let mut log: Vec<Chunk> = Vec::new();
         let mut written = 0;
         for index in 0..100_000_u64 {
-            log.push(Chunk { offset: index * 100, size: 100 });
+            log.push(Chunk::uncounted(index * 100, 100));
             written += 100;
             while let Some(range) = merge(&log) {
-                let merged = Chunk { offset: log[range.start].offset, size: total(&log[range.clone()]) };
+                let merged = Chunk::uncounted(log[range.start].offset, total(&log[range.clone()]));
                 written += merged.size;
                 log.splice(range, [merged]);
             }

@@ -13,7 +13,11 @@ use runyard_executor_core::contract::{ClientError, StepRef, TaskId};
 use runyard_objectstorage::{GetRange, ObjectStorage, ObjectStorageExt, PutMode};
 use tokio::sync::watch;
 
-use super::chunks::{self, Chunk};
+use super::{
+    chunks::{self, Chunk},
+    lines::LineCount,
+    page::{self, Parts},
+};
 use crate::layout;
 
 /// How much of what is stored stays in memory for followers, in bytes.
@@ -25,15 +29,16 @@ pub(super) struct LiveLog {
     step: StepRef,
     prefix: String,
     storage: Arc<dyn ObjectStorage>,
-    /// Held while an append is being stored: appends of one log are stored one after another. Whether what the
-    /// storage has of this log is known yet.
-    appends: tokio::sync::Mutex<bool>,
+    /// Held while an append is being stored: appends of one log are stored one after another.
+    appends: tokio::sync::Mutex<()>,
     shared: Mutex<Shared>,
     changed: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
 struct Shared {
+    /// Whether what the storage has of this log is known yet.
+    is_known: bool,
     /// What is stored, in order.
     chunks: Vec<Chunk>,
     /// Where the first piece of the tail begins.
@@ -63,7 +68,7 @@ impl LiveLog {
             step,
             prefix: layout::log_prefix(task, attempt, step),
             storage,
-            appends: tokio::sync::Mutex::new(false),
+            appends: tokio::sync::Mutex::default(),
             shared: Mutex::default(),
             changed: watch::Sender::new(()),
         }
@@ -76,18 +81,18 @@ impl LiveLog {
 
     /// Finds out what the storage has of this log, unless that is known.
     pub(super) async fn open(&self) -> Result<(), ClientError> {
-        let mut known = self.appends.lock().await;
-        self.find_stored(&mut known).await
+        let _appends = self.appends.lock().await;
+        self.find_stored().await
     }
 
     /// Stores what the log does not have yet; returns the stored length.
     pub(super) async fn append(&self, offset: u64, bytes: Bytes) -> Result<u64, ClientError> {
-        let mut known = self.appends.lock().await;
-        self.find_stored(&mut known).await?;
+        let _appends = self.appends.lock().await;
+        self.find_stored().await?;
         if offset > self.shared().stored() {
             // It was written through another process meanwhile, which only the storage knows.
-            *known = false;
-            self.find_stored(&mut known).await?;
+            self.shared().is_known = false;
+            self.find_stored().await?;
         }
         let stored = self.shared().stored();
         if offset > stored {
@@ -99,24 +104,48 @@ impl LiveLog {
         }
         let fresh = bytes.slice(overlap as usize..);
         self.broadcast(stored, &fresh);
-        let size = fresh.len() as u64;
+        let chunk = Chunk { offset: stored, size: fresh.len() as u64, count: Some(LineCount::of(&fresh)) };
         // Overwriting: a put whose reply was lost may have left an object here, with the same bytes or fewer.
         self.put(stored, fresh, "storing a log").await?;
-        self.shared().chunks.push(Chunk { offset: stored, size });
+        self.shared().chunks.push(chunk);
         self.merge(chunks::merge).await?;
         self.shared().forget_stored_tail();
-        Ok(stored + size)
+        Ok(chunk.end())
     }
 
     /// Ends the log for its followers, and tidies what is stored; returns what is stored.
     ///
     /// `shared`: another process may have written it meanwhile.
     pub(super) async fn seal(&self, shared: bool) -> Result<Vec<Chunk>, ClientError> {
-        let mut known = self.appends.lock().await;
-        *known &= !shared;
-        self.find_stored(&mut known).await?;
+        let _appends = self.appends.lock().await;
+        self.shared().is_known &= !shared;
+        self.find_stored().await?;
         self.merge(chunks::merge_at_end).await?;
-        Ok(self.shared().chunks.clone())
+        let mut chunks = self.shared().chunks.clone();
+        page::count(&self.storage, &self.prefix, &mut chunks)
+            .await
+            .map_err(unavailable("counting the lines of a log"))?;
+        self.shared().chunks.clone_from(&chunks);
+        Ok(chunks)
+    }
+
+    /// What there is at the moment; whether it grows is another matter.
+    pub(super) async fn parts(&self) -> Result<Parts, ClientError> {
+        // What is known needs no look at the storage, which would wait for the append that is being stored.
+        if !self.shared().is_known {
+            self.open().await?;
+        }
+        let shared = self.shared();
+        let stored = shared.stored();
+        let (mut start, mut tail) = (shared.tail_start, Vec::new());
+        for piece in &shared.tail {
+            let end = start + piece.len() as u64;
+            if end > stored {
+                tail.push(piece.slice(stored.saturating_sub(start) as usize..));
+            }
+            start = end;
+        }
+        Ok(Parts { prefix: self.prefix.clone(), chunks: shared.chunks.clone(), tail })
     }
 
     /// Tells followers that nothing more will come.
@@ -141,14 +170,15 @@ impl LiveLog {
         self.storage.get(&layout::log_chunk(&self.prefix, chunk.offset), range).await
     }
 
-    async fn find_stored(&self, known: &mut bool) -> Result<(), ClientError> {
-        if *known {
+    /// Only under the lock of appends.
+    async fn find_stored(&self) -> Result<(), ClientError> {
+        if self.shared().is_known {
             return Ok(());
         }
         let objects = self.storage.list_objects(&self.prefix).await.map_err(unavailable("listing a log"))?;
-        let listed = objects.iter().filter_map(|meta| {
-            Some(Chunk { offset: layout::log_chunk_offset(&self.prefix, &meta.key)?, size: meta.size })
-        });
+        let listed = objects
+            .iter()
+            .filter_map(|meta| Some(Chunk::uncounted(layout::log_chunk_offset(&self.prefix, &meta.key)?, meta.size)));
         let coverage = chunks::cover(listed).map_err(|offset| ClientError::BadRequest {
             message: format!("the stored log under `{}` is damaged at offset {offset}", self.prefix),
         })?;
@@ -157,12 +187,15 @@ impl LiveLog {
             self.storage.delete(&key).await.map_err(unavailable("tidying a log"))?;
         }
         let mut shared = self.shared();
-        shared.chunks = coverage.chunks;
+        let before = std::mem::replace(&mut shared.chunks, coverage.chunks);
+        for chunk in &mut shared.chunks {
+            let known = before.iter().find(|known| (known.offset, known.size) == (chunk.offset, chunk.size));
+            chunk.count = known.and_then(|known| known.count);
+        }
         shared.tail.clear();
         shared.end = shared.stored();
         shared.tail_start = shared.end;
-        drop(shared);
-        *known = true;
+        shared.is_known = true;
         Ok(())
     }
 
@@ -185,12 +218,13 @@ impl LiveLog {
                 decide(&shared.chunks).map(|range| (range.clone(), shared.chunks[range].to_vec()))
             };
             let Some((range, parts)) = decided else { return Ok(()) };
-            let merged = Chunk { offset: parts[0].offset, size: parts.iter().map(|part| part.size).sum() };
+            let mut merged = Chunk::uncounted(parts[0].offset, parts.iter().map(|part| part.size).sum());
             let in_memory = self.shared().tail_bytes(merged);
             let bytes = match in_memory {
                 Some(bytes) => bytes,
                 None => self.read(&parts, merged.size).await?,
             };
+            merged.count = Some(LineCount::of(&bytes));
             self.put(merged.offset, bytes, "merging a log").await?;
             self.shared().chunks.splice(range, [merged]);
             for part in &parts[1..] {

@@ -4,7 +4,9 @@
 //! of a step seals its log with a row that names the objects; readers of a sealed log follow the row, never a listing.
 
 mod chunks;
+mod lines;
 mod live;
+mod page;
 
 use std::{
     collections::HashMap,
@@ -20,7 +22,16 @@ use runyard_executor_core::contract::{ClientError, LogEnd, StepRef, TaskId};
 use runyard_objectstorage::{GetRange, ObjectStorage};
 use tokio::sync::watch;
 
-use self::live::{LiveLog, Next};
+pub(crate) use self::lines::LineCount;
+use self::{
+    chunks::Chunk,
+    live::{LiveLog, Next},
+    page::Parts,
+};
+pub use self::{
+    lines::{LogLine, LogPlace},
+    page::LogPage,
+};
 use crate::{Error, Result, layout, rows::LogRow};
 
 /// Names a log: a task, the attempt, and the setup or a step.
@@ -59,6 +70,7 @@ impl Logs {
         Ok(LogRow {
             bytes,
             chunks: chunks.iter().map(|chunk| chunk.offset).collect(),
+            lines: chunks.iter().filter_map(|chunk| chunk.count).collect(),
             missing: end.map_or(0, |end| end.bytes.saturating_sub(bytes)),
             sha256: end.and_then(|end| end.sha256.clone()),
         })
@@ -113,6 +125,32 @@ impl Logs {
         here.chain(stream::once(rest).try_flatten()).boxed()
     }
 
+    /// Reads some lines of a sealed log.
+    pub(crate) async fn sealed_page(&self, id: &LogId, row: &LogRow, place: LogPlace, limit: usize) -> Result<LogPage> {
+        let ends = row.chunks.iter().skip(1).copied().chain([row.bytes]);
+        let chunks = row.chunks.iter().zip(ends).zip(&row.lines);
+        let chunks =
+            chunks.map(|((offset, end), count)| Chunk { offset: *offset, size: end - offset, count: Some(*count) });
+        let prefix = layout::log_prefix(&id.0, id.1, id.2);
+        let parts = Parts { prefix, chunks: chunks.collect(), tail: Vec::new() };
+        let page = page::read(&self.storage, parts, place, limit).await.map_err(Error::storage("reading a log"))?;
+        Ok(LogPage { ended: true, missing: row.missing, ..page })
+    }
+
+    /// Reads some lines of a log as it is at the moment.
+    pub(crate) async fn live_page(&self, follower: &Follower, place: LogPlace, limit: usize) -> Result<LogPage> {
+        /// How often the parts are looked up again because a merge took one of them away.
+        const ATTEMPTS_MAX: usize = 16;
+        let mut attempt = 1;
+        loop {
+            let parts = follower.0.parts().await.map_err(Follower::unreadable)?;
+            match page::read(&self.storage, parts, place, limit).await {
+                Err(error) if error.is_not_found() && attempt < ATTEMPTS_MAX => attempt += 1,
+                result => return result.map_err(Error::storage("reading a log")),
+            }
+        }
+    }
+
     fn live(&self, id: &LogId) -> Arc<LiveLog> {
         let mut live = self.lock();
         let log = live
@@ -159,16 +197,17 @@ fn read_sealed(
 pub(crate) struct Follower(Arc<LiveLog>);
 
 impl Follower {
+    fn unreadable(source: ClientError) -> Error {
+        Error::Internal { message: "the log cannot be read at the moment".into(), source: Some(source.into()) }
+    }
+
     /// Streams from `offset` on: what is stored, then what is in memory, then, if `live`, what comes until the end.
     pub(crate) fn read(self, offset: u64, live: bool) -> BoxStream<'static, Result<Bytes>> {
         let changes = self.0.subscribe();
         let reader = Reader { log: self.0, changes, offset, live, object: None };
         let opened = async move {
             // Once: a look at the storage waits for the append that is being stored, and followers must not.
-            reader.log.open().await.map_err(|source| Error::Internal {
-                message: "the log cannot be read at the moment".into(),
-                source: Some(source.into()),
-            })?;
+            reader.log.open().await.map_err(Self::unreadable)?;
             Ok::<_, Error>(stream::try_unfold(reader, |mut reader| async move {
                 Ok(reader.next().await?.map(|bytes| (bytes, reader)))
             }))
@@ -226,11 +265,84 @@ mod tests {
 
     use super::*;
 
+    fn log_id() -> LogId {
+        (TaskId::parse("t").expect("valid"), 1, StepRef::Step(0))
+    }
+
+    fn texts(page: &LogPage) -> Vec<String> {
+        page.lines.iter().map(|line| String::from_utf8_lossy(&line.text).into_owned()).collect()
+    }
+
+    /// Appends numbered lines, in pieces that end anywhere.
+    async fn append_lines(logs: &Logs, id: &LogId, count: usize, piece: usize) -> u64 {
+        let all: String = (0..count).map(|n| format!("line {n} {}\n", "x".repeat(n % 200))).collect();
+        let mut offset = 0;
+        for bytes in all.as_bytes().chunks(piece) {
+            offset = logs.append(id, offset, Bytes::copy_from_slice(bytes)).await.expect("stored");
+        }
+        offset
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn any_page_of_a_large_log_is_read_from_two_objects_at_most() {
+        const LINES: usize = 200_000;
+        let storage = FaultyStorage::new(MemoryStorage::new());
+        let logs = Logs::new(Arc::new(storage.clone()), false);
+        let id = log_id();
+        let bytes = append_lines(&logs, &id, LINES, 100_000).await;
+        assert!(bytes > 20 << 20, "{bytes}");
+        let row = logs.seal(&id, None).await.expect("stored");
+        assert!(row.chunks.len() as u64 <= bytes / (1 << 20) + 80, "{}", row.chunks.len());
+        for first in [0, 1, 77_777, LINES - 100] {
+            let before = storage.calls(CallKind::Get);
+            let page = logs.sealed_page(&id, &row, LogPlace::From(first as u64), 100).await.expect("readable");
+            assert!(storage.calls(CallKind::Get) - before <= 2);
+            let expected: Vec<_> = (first..first + 100).map(|n| format!("line {n} {}", "x".repeat(n % 200))).collect();
+            assert_eq!(texts(&page), expected);
+            assert_eq!((page.first, page.lines_total, page.bytes_total), (first as u64, LINES as u64, bytes));
+        }
+        let last = logs.sealed_page(&id, &row, LogPlace::Last, 2).await.expect("readable");
+        assert_eq!(last.first, LINES as u64 - 2);
+        let past = logs.sealed_page(&id, &row, LogPlace::From(u64::MAX), 2).await.expect("readable");
+        assert_eq!((past.first, past.offset, past.lines.len()), (LINES as u64, bytes, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_of_a_log_that_grows_has_what_is_not_stored_yet() {
+        let storage = FaultyStorage::new(MemoryStorage::new());
+        let logs = Arc::new(Logs::new(Arc::new(storage.clone()), false));
+        let id = log_id();
+        logs.append(&id, 0, Bytes::from("one\ntw")).await.expect("stored");
+        let held = storage.hold(CallKind::Put, Moment::Before);
+        let appending = tokio::spawn({
+            let (logs, id) = (Arc::clone(&logs), id.clone());
+            async move { logs.append(&id, 6, Bytes::from("o\nthree")).await }
+        });
+        held.arrived(1).await;
+        let page = logs.live_page(&logs.follow(&id), LogPlace::From(1), 10).await.expect("readable");
+        assert_eq!(texts(&page), ["two", "three"]);
+        assert_eq!((page.lines_total, page.bytes_total, page.offset, page.ended), (3, 13, 4, false));
+        drop(held);
+        appending.await.expect("no panic").expect("stored");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_that_another_process_stored_are_counted_at_the_end() {
+        let storage = Arc::new(MemoryStorage::new());
+        let (before, id) = (Logs::new(Arc::clone(&storage) as _, false), log_id());
+        let bytes = append_lines(&before, &id, 1_000, 999).await;
+        let after = Logs::new(storage, false);
+        assert_eq!(after.append(&id, bytes, Bytes::from("open end")).await.expect("stored"), bytes + 8);
+        let row = after.seal(&id, None).await.expect("stored");
+        let page = after.sealed_page(&id, &row, LogPlace::Last, 2).await.expect("readable");
+        assert_eq!((page.lines_total, texts(&page)[1].as_str()), (1_001, "open end"));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_follower_hears_of_output_that_is_still_being_stored() {
         let storage = FaultyStorage::new(MemoryStorage::new());
         let logs = Arc::new(Logs::new(Arc::new(storage.clone()), false));
-        let id: LogId = (TaskId::parse("t").expect("valid"), 1, StepRef::Step(0));
+        let id = log_id();
         assert_eq!(logs.append(&id, 0, Bytes::from("one")).await.expect("stored"), 3);
         let mut follower = logs.follow(&id).read(0, true);
         assert_eq!(follower.try_next().await.expect("readable"), Some(Bytes::from("one")));

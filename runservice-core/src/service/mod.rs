@@ -21,14 +21,14 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     create::NewRun,
-    query::{EventSequence, LogRequest, RunDetail, RunFilter, RunPage, SequencedEvent, WaitingTaskView},
+    query::{EventSequence, LogRef, LogRequest, RunDetail, RunFilter, RunPage, SequencedEvent, WaitingTaskView},
 };
 use crate::{
     Clock, IdSource, Result, SystemClock,
     client::LocalClient,
     engine::Event,
     executors::Sessions,
-    logs::Logs,
+    logs::{LogPage, LogPlace, Logs},
     model::{GroupPath, Run, RunConfig},
     process::Process,
     scheduler::{DefaultScheduler, Scheduler},
@@ -208,6 +208,13 @@ impl RunService {
     /// A step that will never run has an empty log.
     pub async fn log(&self, request: &LogRequest) -> Result<BoxStream<'static, Result<bytes::Bytes>>> {
         self.core.log(request).await
+    }
+
+    /// Reads at most `limit` lines of a log, of which any part costs the reading of one or two objects of about 1 MiB.
+    ///
+    /// A log that is being written is shown as it is at the moment; from [`LogPage::bytes_total`] on it can be followed.
+    pub async fn log_page(&self, log: &LogRef, place: LogPlace, limit: usize) -> Result<LogPage> {
+        self.core.log_page(log, place, limit).await
     }
 
     /// Streams every event after a sequence, then what happens, as it happens.

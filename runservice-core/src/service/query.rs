@@ -13,7 +13,9 @@ use crate::{
     Error, Result,
     engine::RunEvent,
     layout::{self, CONFIGS, EVENTS, LOGS, RUNNING, RUNS, RUNS_BY_CREATED, RUNS_BY_NUMBER, TASKS},
+    logs::{Follower, LogId, LogPage, LogPlace},
     model::{GroupPath, Run, RunConfig, RunPhase, RunState, Task},
+    rows::LogRow,
     scheduler::WaitingReason,
     workers::Board,
 };
@@ -62,9 +64,9 @@ pub struct RunPage {
     pub next: Option<Bytes>,
 }
 
-/// Which log to read.
+/// Names a log.
 #[derive(Clone, Debug)]
-pub struct LogRequest {
+pub struct LogRef {
     /// The run.
     pub run: RunId,
     /// The task in it.
@@ -73,10 +75,27 @@ pub struct LogRequest {
     pub attempt: Option<u32>,
     /// The setup or a step.
     pub step: StepRef,
+}
+
+/// How to read a log.
+#[derive(Clone, Debug)]
+pub struct LogRequest {
+    /// Which one.
+    pub log: LogRef,
     /// The first byte to read.
     pub offset: u64,
     /// Whether to wait for what is not yet written.
     pub follow: bool,
+}
+
+/// Where what is asked for of a log is.
+enum Found {
+    /// In the objects of its row.
+    Sealed(LogRow),
+    /// Wherever it is being written.
+    Growing(Follower),
+    /// Nowhere: it will never be written.
+    Empty,
 }
 
 /// A place in the sequence of all events.
@@ -166,38 +185,53 @@ impl Core {
     }
 
     pub(super) async fn log(&self, request: &LogRequest) -> Result<BoxStream<'static, Result<Bytes>>> {
-        let task = self.find_task(&self.data.snapshot(), request).await?;
-        let attempt = request.attempt.unwrap_or(task.attempt);
-        check_step(&task, request)?;
-        let row_key = layout::task_key(&request.run, &task.id);
-        let id = (task.id, attempt, request.step);
-        // The follower first and the state after it: an end between the two is then heard.
-        let follower = self.logs.follow(&id);
-        let at = self.data.snapshot();
-        let task = self.data.read(&at, &TASKS, &row_key).await?.ok_or_else(|| Error::no_run(&request.run))?;
-        let key = layout::log_key(&id.0, id.1, id.2);
-        if let Some(row) = self.data.read(&at, &LOGS, &key).await? {
-            self.logs.close(&id);
-            return Ok(self.logs.read_sealed(&id, row, request.offset));
-        }
-        if task.status.is_final() || attempt < task.attempt {
-            self.logs.close(&id);
-            return Ok(stream::empty().boxed());
-        }
-        if !request.follow {
-            return Ok(follower.read(request.offset, false));
-        }
-        let data = Arc::clone(&self.data);
+        let (id, found) = self.find_log(&request.log).await?;
+        let follower = match found {
+            Found::Sealed(row) => return Ok(self.logs.read_sealed(&id, row, request.offset)),
+            Found::Empty => return Ok(stream::empty().boxed()),
+            Found::Growing(follower) if !request.follow => return Ok(follower.read(request.offset, false)),
+            Found::Growing(follower) => follower,
+        };
+        let (data, key) = (Arc::clone(&self.data), layout::log_key(&id.0, id.1, id.2));
         let row = async move { Ok(data.read(&data.snapshot(), &LOGS, &key).await?) };
         Ok(self.logs.read_to_its_end(follower, id, request.offset, row))
     }
 
-    async fn find_task(&self, at: &Snapshot, request: &LogRequest) -> Result<Task> {
-        self.read_run(at, &request.run).await?;
-        let range = KeyRange::prefix(layout::tasks_prefix(&request.run));
+    pub(super) async fn log_page(&self, log: &LogRef, place: LogPlace, limit: usize) -> Result<LogPage> {
+        let (id, found) = self.find_log(log).await?;
+        match found {
+            Found::Sealed(row) => self.logs.sealed_page(&id, &row, place, limit).await,
+            Found::Growing(follower) => self.logs.live_page(&follower, place, limit).await,
+            Found::Empty => self.logs.sealed_page(&id, &LogRow::default(), place, limit).await,
+        }
+    }
+
+    async fn find_log(&self, log: &LogRef) -> Result<(LogId, Found)> {
+        let task = self.find_task(&self.data.snapshot(), log).await?;
+        let attempt = log.attempt.unwrap_or(task.attempt);
+        check_step(&task, log)?;
+        let row_key = layout::task_key(&log.run, &task.id);
+        let id = (task.id, attempt, log.step);
+        // The follower first and the state after it: an end between the two is then heard.
+        let follower = self.logs.follow(&id);
+        let at = self.data.snapshot();
+        let task = self.data.read(&at, &TASKS, &row_key).await?.ok_or_else(|| Error::no_run(&log.run))?;
+        let row = self.data.read(&at, &LOGS, &layout::log_key(&id.0, id.1, id.2)).await?;
+        let found = match row {
+            Some(row) => Found::Sealed(row),
+            None if task.status.is_final() || attempt < task.attempt => Found::Empty,
+            None => return Ok((id, Found::Growing(follower))),
+        };
+        self.logs.close(&id);
+        Ok((id, found))
+    }
+
+    async fn find_task(&self, at: &Snapshot, log: &LogRef) -> Result<Task> {
+        self.read_run(at, &log.run).await?;
+        let range = KeyRange::prefix(layout::tasks_prefix(&log.run));
         let tasks = self.data.read_all(at, &TASKS, range).await?;
-        let task = tasks.into_iter().map(|(_, task)| task).find(|task| task.name == request.task);
-        task.ok_or_else(|| Error::NotExist { what: format!("run `{}` has no task `{}`", request.run, request.task) })
+        let task = tasks.into_iter().map(|(_, task)| task).find(|task| task.name == log.task);
+        task.ok_or_else(|| Error::NotExist { what: format!("run `{}` has no task `{}`", log.run, log.task) })
     }
 
     pub(super) fn events(&self, after: EventSequence) -> BoxStream<'static, Result<SequencedEvent>> {
@@ -230,8 +264,8 @@ fn events_of(
     events
 }
 
-fn check_step(task: &Task, request: &LogRequest) -> Result<()> {
-    match request.step {
+fn check_step(task: &Task, log: &LogRef) -> Result<()> {
+    match log.step {
         StepRef::Step(index) if index as usize >= task.steps.len() => Err(Error::NotExist {
             what: format!("task `{}` has no step {index}, but {} steps counted from 0", task.name, task.steps.len()),
         }),

@@ -10,7 +10,7 @@ use std::{
 
 use futures::TryStreamExt;
 use runyard_executor_core::contract::{RunId, Step, StepRef, StepStatus, Steps, TaskName};
-use runyard_runservice_core::{LogRequest, RunService, engine::Change, model::TaskStatus};
+use runyard_runservice_core::{LogRef, LogRequest, RunService, engine::Change, model::TaskStatus};
 use tokio::{
     sync::mpsc::{Sender, UnboundedReceiver},
     time::Instant,
@@ -112,7 +112,8 @@ impl Narrator {
             StepRef::Step(index) => matches!(self.steps.0.get(index as usize), Some(Step::Run(_))),
         };
         let mut log = Log::new(self.style, !is_command);
-        let request = LogRequest { run, task, attempt: Some(attempt), step, offset: 0, follow: true };
+        let log = LogRef { run, task, attempt: Some(attempt), step };
+        let request = LogRequest { log, offset: 0, follow: true };
         let told = async {
             let mut bytes = self.service.log(&request).await?;
             while let Some(piece) = bytes.try_next().await? {

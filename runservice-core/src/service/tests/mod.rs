@@ -75,7 +75,8 @@ impl Yard {
     }
 
     fn log(&self, run: &crate::model::Run, task: &str, step: StepRef) -> LogRequest {
-        LogRequest { run: run.id.clone(), task: name(task), attempt: None, step, offset: 0, follow: true }
+        let log = crate::LogRef { run: run.id.clone(), task: name(task), attempt: None, step };
+        LogRequest { log, offset: 0, follow: true }
     }
 }
 
