@@ -52,7 +52,7 @@ async fn build_and_test(runs: &RunService) -> Result<(), Box<dyn Error + Send + 
         let request = LogRequest { log, offset: 0, follow: true };
         let mut log = runs.log(&request).await?;
         while let Some(bytes) = log.next().await.transpose()? {
-            print!("[{}] {}", request.task, String::from_utf8_lossy(&bytes));
+            print!("[{}] {}", request.log.task, String::from_utf8_lossy(&bytes));
         }
     }
     // The end of the last log and the end of the run are two events: wait for the second.

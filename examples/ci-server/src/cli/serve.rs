@@ -111,7 +111,14 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
         None => directory.content_error(error).into(),
     };
     // The second one before the first is opened, and with that taken over from another server.
-    check(&storage, RUN_DATA).await.map_err(failed)?;
+    let has_runs = check(&storage, RUN_DATA).await.map_err(failed)?;
+    if has_runs && !is_there(&storage, server::CONFIG_DATA_PATH).await.map_err(failed)? {
+        tracing::warn!(
+            "there are runs, but there is no database of projects: an empty one is made now. If there was one, end this \
+             server and bring the objects below `{}/` back from a backup",
+            server::CONFIG_DATA_PATH
+        );
+    }
     let open = async |base_path: &str, coordinator: &Arc<dyn Coordinator>| {
         let builder = WalDataManager::builder(storage.clone()).coordinator(Arc::clone(coordinator));
         builder.base_path(base_path).open().await.map_err(failed)
@@ -180,14 +187,19 @@ fn admin_token(args: &ServeArgs, directory: &DataDir) -> Result<(AdminToken, boo
     token.map_err(|error| format!("token file `{}` cannot be used: {error}", file.display()).into())
 }
 
-/// Finds out whether a database could be opened, if it is there; changes nothing.
-async fn check(storage: &Arc<dyn ObjectStorage>, base_path: &str) -> runyard_datamanager::Result<()> {
-    let mut objects = storage.list(ListRequest::prefix(format!("{base_path}/")));
-    let is_there = objects.try_next().await.map_err(runyard_datamanager::Error::storage("looking for a database"))?;
-    if is_there.is_some() {
+/// Finds out whether a database is there, and if it is, whether it could be opened; changes nothing.
+async fn check(storage: &Arc<dyn ObjectStorage>, base_path: &str) -> runyard_datamanager::Result<bool> {
+    let is_there = is_there(storage, base_path).await?;
+    if is_there {
         WalDataManager::builder(Arc::clone(storage)).base_path(base_path).read_only().open().await?.close().await;
     }
-    Ok(())
+    Ok(is_there)
+}
+
+async fn is_there(storage: &Arc<dyn ObjectStorage>, base_path: &str) -> runyard_datamanager::Result<bool> {
+    let mut objects = storage.list(ListRequest::prefix(format!("{base_path}/")));
+    let first = objects.try_next().await.map_err(runyard_datamanager::Error::storage("looking for a database"))?;
+    Ok(first.is_some())
 }
 
 /// Fails when another server has taken a database over: nothing that this one does counts any more.

@@ -112,8 +112,8 @@ impl Narrator {
             StepRef::Step(index) => matches!(self.steps.0.get(index as usize), Some(Step::Run(_))),
         };
         let mut log = Log::new(self.style, !is_command);
-        let log = LogRef { run, task, attempt: Some(attempt), step };
-        let request = LogRequest { log, offset: 0, follow: true };
+        let of = LogRef { run, task, attempt: Some(attempt), step };
+        let request = LogRequest { log: of, offset: 0, follow: true };
         let told = async {
             let mut bytes = self.service.log(&request).await?;
             while let Some(piece) = bytes.try_next().await? {
