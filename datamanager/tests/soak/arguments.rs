@@ -24,9 +24,11 @@ pub(crate) struct Arguments {
     pub(crate) length: Duration,
     /// Whether the files are kept.
     pub(crate) keep: bool,
+    /// What the processes leave out: a soak that passes without it proves nothing.
+    pub(crate) broken: Option<String>,
 }
 
-const USAGE: &str = "usage: soak leaders|faults|latency [--seed N] [--seconds N] [--keep]";
+const USAGE: &str = "usage: soak leaders|faults|latency [--seed N] [--seconds N] [--keep] [--broken VARIANT]";
 
 pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Command, String> {
     let usage = || USAGE.to_owned();
@@ -46,13 +48,15 @@ pub(crate) fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Comma
         Scenario::Latency => 20,
     };
     let seed = u64::from(std::process::id());
-    let mut parsed = Arguments { scenario, seed, length: Duration::from_secs(seconds), keep: false };
+    let mut parsed = Arguments { scenario, seed, length: Duration::from_secs(seconds), keep: false, broken: None };
     while let Some(name) = arguments.next() {
-        let mut number = || arguments.next().and_then(|number| number.parse().ok()).ok_or_else(usage);
+        let mut value = || arguments.next().ok_or_else(usage);
+        let number = |value: String| value.parse().map_err(|_| usage());
         match name.as_str() {
-            "--seed" => parsed.seed = number()?,
-            "--seconds" => parsed.length = Duration::from_secs(number()?),
+            "--seed" => parsed.seed = number(value()?)?,
+            "--seconds" => parsed.length = Duration::from_secs(number(value()?)?),
             "--keep" => parsed.keep = true,
+            "--broken" => parsed.broken = Some(value()?),
             _ => return Err(usage()),
         }
     }

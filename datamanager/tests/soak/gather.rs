@@ -52,7 +52,7 @@ pub(crate) fn gather(files: &[(u64, PathBuf)]) -> Gathered {
             }
         }
         // A read that was not ended says nothing.
-        let unanswered = begun.into_values().filter(|asked| !asked.writes.is_empty());
+        let unanswered = begun.into_values().filter(|asked| !asked.writes.is_empty() || asked.append.is_some());
         gathered.operations.extend(unanswered.map(|asked| operation(*process, asked, Outcome::Unknown)));
         gathered.followed.push((*process, followed));
     }

@@ -15,6 +15,7 @@ use crate::{
 };
 
 pub(crate) const SEQUENCE: &str = "sequence";
+pub(crate) const EVENTS: &str = "events";
 
 /// How long a stubborn leader goes on at most: nobody need take over.
 const STUBBORN_FOR: Duration = Duration::from_secs(3);
@@ -52,13 +53,18 @@ async fn reign(worker: &Worker) {
     worker.recorder.write(&Line::Acquired { epoch: leadership.epoch(), position });
     let mut next = Instant::now();
     loop {
-        match append(worker, &leadership).await {
+        // One that conflicts with nothing but the next leader, and one that does with its number too.
+        let appended = match append_blindly(worker, &leadership).await {
+            Ok(()) => append(worker, &leadership).await,
+            error => error,
+        };
+        match appended {
             Ok(()) => {}
             Err(Error::TakenOver { .. }) => return,
             Err(error) if error.is_conflict() => {}
             Err(_) => sleep(RETRY_DELAY).await,
         }
-        next = next.max(Instant::now()) + Duration::from_millis(2 * worker.spec.place.pause().start);
+        next = next.max(Instant::now()) + worker.spec.place.leads_every();
         tokio::time::sleep_until(next).await;
     }
 }
@@ -69,8 +75,15 @@ pub(crate) async fn append(worker: &Worker, leadership: &Leadership) -> Result<(
     let last = worker.read(&mut asked, SEQUENCE, "last").await?;
     let last: u64 = last.as_deref().map_or(0, |last| number(last).1);
     let value = worker.recorder.value(asked.id, format_args!("{}:{}", leadership.epoch(), last + 1));
-    asked.append = value.clone().map(|value| ("events".to_owned(), value));
+    asked.append = value.clone().map(|value| (EVENTS.to_owned(), value));
     asked.writes.push((SEQUENCE.to_owned(), "last".to_owned(), value));
+    worker.commit(asked, Some(leadership)).await.map(drop)
+}
+
+async fn append_blindly(worker: &Worker, leadership: &Leadership) -> Result<(), Error> {
+    let mut asked = worker.begin();
+    let value = worker.recorder.value(asked.id, format_args!("{}:0", leadership.epoch()));
+    asked.append = value.map(|value| (EVENTS.to_owned(), value));
     worker.commit(asked, Some(leadership)).await.map(drop)
 }
 

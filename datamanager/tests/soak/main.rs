@@ -1,6 +1,6 @@
 //! Do several real processes that share a store keep every promise, while they, etcd and the storage are broken?
 //!
-//! `soak SCENARIO [--seed N] [--seconds N] [--keep]`, by hand
+//! `soak SCENARIO [--seed N] [--seconds N] [--keep] [--broken VARIANT]`, by hand
 //! `cargo test -p runyard-datamanager --features etcd --test soak -- leaders --seed 7`:
 //!
 //! | scenario | what |
@@ -13,7 +13,7 @@
 //! file of its own ([`record`]); the orchestrator breaks things, and in the end has it all
 //! [checked](runyard_datamanager::conformance::history). What runs at once depends on the machine, so a seed repeats the
 //! faults and what is asked for, not what comes of it. `--keep` keeps the files of a soak that has passed; those of one
-//! that fails are always kept.
+//! that fails are always kept. `--broken` has the processes leave out a step, such as `LoserNotRevalidated`: it must fail.
 
 #![expect(clippy::unwrap_used, reason = "a soak fails by panicking, in its helpers too")]
 
@@ -41,6 +41,7 @@ mod stage;
 mod worker;
 
 use arguments::{Arguments, Command, Scenario};
+use runyard_datamanager::broken::Broken;
 use tokio::{
     runtime,
     signal::unix::{SignalKind, signal},
@@ -52,19 +53,21 @@ fn main() {
             eprintln!("{usage}");
             std::process::exit(2);
         }
+        // One thread, because that is what is broken, if anything.
         Ok(Command::Worker(spec)) => {
-            runtime::Builder::new_multi_thread()
-                .worker_threads(2)
-                .enable_all()
-                .build()
-                .unwrap()
-                .block_on(worker::run(*spec));
+            let _broken = spec.broken.as_ref().map(|name| broken(name).on_this_thread());
+            runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(worker::run(*spec));
         }
         // One thread, which lives as long as the processes that it starts: they end with it.
         Ok(Command::Soak(arguments)) => {
             runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(orchestrate(arguments));
         }
     }
+}
+
+fn broken(name: &str) -> Broken {
+    let variant = Broken::ALL.iter().find(|variant| format!("{variant:?}") == name);
+    *variant.unwrap_or_else(|| panic!("there is no variant `{name}` of `Broken`"))
 }
 
 async fn orchestrate(arguments: Arguments) {

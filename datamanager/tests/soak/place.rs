@@ -17,11 +17,20 @@ pub(crate) enum Place {
 
 impl Place {
     /// How many milliseconds a writer does nothing between two transactions: so that a machine of two processors, and a
-    /// slow server, have something left for what is measured.
+    /// slow server, have something left for what is measured. In a bucket there must be pauses in which nobody writes: a
+    /// process that is behind one that always does only catches up slowly.
     pub(crate) fn pause(&self) -> Range<u64> {
         match self {
             Self::Directory(_) => 5..25,
-            Self::Bucket { .. } => 200..2_000,
+            Self::Bucket { .. } => 1_000..5_000,
+        }
+    }
+
+    /// How long it is from one transaction of a leader to the next.
+    pub(crate) fn leads_every(&self) -> Duration {
+        match self {
+            Self::Directory(_) => Duration::from_millis(20),
+            Self::Bucket { .. } => Duration::from_millis(300),
         }
     }
 

@@ -39,6 +39,7 @@ pub(crate) struct Stage {
     next: u64,
     directory: Option<TempDir>,
     keep: bool,
+    broken: Option<String>,
 }
 
 impl Stage {
@@ -54,8 +55,9 @@ impl Stage {
         let coordinator = server::connect(cluster.settings("soak")).await;
         let observer = Observer::open(&place, storage, coordinator).await;
         println!("in {}", directory.path().display());
-        let (seed, keep, directory) = (arguments.seed, arguments.keep, Some(directory));
-        Self { children: Vec::new(), observer, cluster, began, place, seed, next: 1, directory, keep }
+        let (seed, keep, broken, directory) =
+            (arguments.seed, arguments.keep, arguments.broken.clone(), Some(directory));
+        Self { children: Vec::new(), observer, cluster, began, place, seed, next: 1, directory, keep, broken }
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -78,8 +80,8 @@ impl Stage {
         let process = self.next;
         self.next += 1;
         let (seed, place, began) = (self.seed, self.place.clone(), self.began);
-        let file = file(self.directory(), process);
-        Child::start(Spec { process, seed, place, etcd: self.cluster.endpoints(), file, began, load }, self.directory())
+        let (file, broken, etcd) = (file(self.directory(), process), self.broken.clone(), self.cluster.endpoints());
+        Child::start(Spec { process, seed, place, etcd, file, began, load, broken }, self.directory())
     }
 
     /// Waits until every process has committed something since now, and a leader has; says how long that took.

@@ -41,6 +41,8 @@ pub(crate) struct Spec {
     /// When the soak began.
     pub(crate) began: Duration,
     pub(crate) load: Load,
+    /// What it leaves out of the protocol, if anything.
+    pub(crate) broken: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
