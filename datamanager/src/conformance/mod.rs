@@ -1,7 +1,7 @@
 //! Does a data manager, or a coordinator, keep the promises of its trait?
 //!
 //! For whoever writes one: [`run`] tries every promise of a data manager on fresh stores, [`run_coordinator`] those of a
-//! coordinator, and both panic with what was broken.
+//! coordinator, and both panic with what was broken. [`history`] checks what several processes were told under load.
 //!
 //! ```
 //! # #[cfg(feature = "conformance")]
@@ -18,6 +18,7 @@
 mod conflicts;
 mod coordinator;
 mod follow;
+pub mod history;
 mod reads;
 mod transactions;
 
