@@ -20,6 +20,7 @@ use super::{
     pins::Pins,
     queue::Queue,
     recovery::{self, Recovered, Source},
+    room::Room,
     status::StatusBoard,
     uptime::{SystemUptime, Uptime},
 };
@@ -226,6 +227,7 @@ impl WalBuilder {
         board.maintenance(maintenance.as_deref());
         pins.add(&base);
         let queue = Arc::new(Queue::new(self.queue_bytes_max));
+        let is_sole = self.coordinator.as_ref().is_some_and(|coordinator| coordinator.sole_holder().is_some());
         let committer = Committer {
             source: source.clone(),
             genesis,
@@ -236,8 +238,7 @@ impl WalBuilder {
             tip,
             maintenance,
             id: BatchId { writer, number: 0 },
-            foreign_lsn: None,
-            put_took: Duration::ZERO,
+            room: Room::new(is_sole, u32::from_le_bytes([writer[0], writer[1], writer[2], writer[3]])),
             left_behind: false,
             ownership: Ownership::new(BatchId { writer, number: 0 }),
             coordinator: self.coordinator.clone(),

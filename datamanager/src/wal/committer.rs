@@ -6,6 +6,7 @@
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
+use futures::future::join_all;
 use tokio::time::Instant;
 
 use crate::{
@@ -25,16 +26,14 @@ use crate::{
         plan::plan,
         queue::{Pending, Queue},
         recovery::{self, Recovered, Source},
+        room::Room,
         slot::{Outcome, Slot},
         status::StatusBoard,
     },
 };
 
-/// For how many slots after a foreign batch a writer leaves room for others.
-const SHARED_SLOTS: u64 = 16;
-
-/// The longest that is left: an outage is no measure.
-const ROOM_MAX: Duration = Duration::from_millis(250);
+/// How many batches are read at once at most, by a process that is far behind.
+const READ_AHEAD_MAX: u64 = 32;
 
 /// The task that owns the end of the log.
 #[derive(Debug)]
@@ -50,10 +49,8 @@ pub(crate) struct Committer {
     pub(crate) maintenance: Option<String>,
     /// The next batch.
     pub(crate) id: BatchId,
-    /// The last slot that another writer took.
-    pub(crate) foreign_lsn: Option<u64>,
-    /// How long the last put took.
-    pub(crate) put_took: Duration,
+    /// What is left to others.
+    pub(crate) room: Room,
     /// Whether the log was cleaned beyond what is visible here.
     pub(crate) left_behind: bool,
     /// Whether another process has the store to itself.
@@ -112,14 +109,21 @@ impl Committer {
 
     /// Writes a batch of the candidates, in the first slot that is free. Breaks if nothing can be committed any more.
     async fn commit(&mut self, mut candidates: Vec<Pending>) -> ControlFlow<()> {
-        self.leave_room_for_others().await;
+        if let Some(until) = self.room.until(self.tip.lsn, Instant::now()) {
+            tokio::time::sleep_until(until).await;
+            let bytes = candidates.iter().map(Pending::framed_bytes).sum();
+            candidates.extend(self.queue.take(TRANSACTION_BYTES_MAX.saturating_sub(bytes)));
+        }
+        // In a row.
+        let mut lost = 0;
         loop {
             if self.left_behind {
                 candidates = self.wait_for_storage(candidates, async |this| this.reopen().await).await?;
             }
             let is_ahead = |pending: &Pending| pending.reads.position > self.store.position();
-            if self.maintenance.is_some() || candidates.iter().any(is_ahead) {
-                // Read at another process: its batch is in the log. Or somebody else may have ended the maintenance.
+            if self.maintenance.is_some() || lost > 1 || candidates.iter().any(is_ahead) {
+                // Read at another process: its batch is in the log. Or somebody else may have ended the maintenance. Or
+                // the log goes on faster than its slots can be tried.
                 candidates = self.wait_for_storage(candidates, async |this| this.catch_up().await).await?;
             }
             let lsn = self.tip.lsn + 1;
@@ -144,12 +148,12 @@ impl Committer {
             let began = Instant::now();
             let slot = Slot { log: &self.source.log, floor: &self.source.floor, lsn, id, bytes: &bytes };
             let outcome = slot.write(&self.queue, &self.board, &mut plan.accepted).await;
-            self.put_took = began.elapsed().min(ROOM_MAX);
+            self.room.put(began, Instant::now());
             let error = match outcome {
                 Outcome::Written => {
                     if broken::is(Broken::PositionBeforeData) {
                         self.store.show_early(Position { lsn, index: plan.accepted.len() as u32 - 1 });
-                        tokio::time::sleep(ROOM_MAX).await;
+                        tokio::time::sleep(Duration::from_millis(250)).await;
                     }
                     self.tip = Tip { lsn, hash };
                     self.publish(plan.accepted, bytes.len());
@@ -157,6 +161,7 @@ impl Committer {
                 }
                 Outcome::Foreign(found) => match self.apply_foreign(*found) {
                     Ok(()) => {
+                        lost += 1;
                         candidates = self.once_more(plan.accepted);
                         continue;
                     }
@@ -204,7 +209,9 @@ impl Committer {
             Some(reason) if !system::changes_maintenance(&pending.logged) || self.import_pending() => {
                 Check::Refused(Error::Maintenance { reason: reason.clone() })
             }
-            _ if broken::is(Broken::LoserNotRevalidated) && self.foreign_lsn == Some(self.tip.lsn) => Check::Valid,
+            _ if broken::is(Broken::LoserNotRevalidated) && self.room.foreign_lsn() == Some(self.tip.lsn) => {
+                Check::Valid
+            }
             _ => self.store.check(&pending.reads),
         }
     }
@@ -243,31 +250,37 @@ impl Committer {
     }
 
     async fn try_catch_up(&mut self) -> Result<()> {
+        // More at once for each time that everything was there, so that a log which goes on meanwhile is caught up with.
+        let mut ahead = 1;
         loop {
             if self.left_behind || self.store.is_base_gone() {
                 self.reopen().await?;
             }
-            let lsn = self.tip.lsn + 1;
-            let found = self.source.log.read(lsn).await;
-            // What is below the floor is no longer the log, whether it is missing, damaged or looks good.
-            self.left_behind = self.source.floor.is_above(lsn).await?;
-            match found {
-                _ if self.left_behind => {}
-                Ok(None) => match self.store.import_pending() {
-                    // An import does not go on in the log, but in a checkpoint.
-                    Some(import) => {
-                        let newest = newest::numbers(&self.source.log).await?.last().copied();
-                        self.left_behind = newest >= Some(import);
-                        if !self.left_behind {
-                            return Ok(());
-                        }
-                    }
-                    None => return Ok(()),
-                },
-                Ok(Some(found)) if broken::is(Broken::CatchUpStopsEarly) => return self.apply_foreign(found),
-                Ok(Some(found)) => self.apply_foreign(found)?,
-                Err(error) => return Err(error),
+            let first = self.tip.lsn + 1;
+            let began = Instant::now();
+            let found = join_all((first..first + ahead).map(|lsn| self.source.log.read(lsn))).await;
+            if ahead == 1 {
+                self.room.read(began.elapsed());
             }
+            for (lsn, found) in (first..).zip(found) {
+                // What is below the floor is no longer the log, whether it is missing, damaged or looks good.
+                self.left_behind = self.source.floor.is_above(lsn).await?;
+                match found {
+                    _ if self.left_behind => break,
+                    Ok(Some(found)) if broken::is(Broken::CatchUpStopsEarly) => return self.apply_foreign(found),
+                    Ok(Some(found)) => self.apply_foreign(found)?,
+                    // An import does not go on in the log, but in a checkpoint.
+                    Ok(None) => match self.store.import_pending() {
+                        Some(import) if newest::numbers(&self.source.log).await?.last() >= Some(&import) => {
+                            self.left_behind = true;
+                            break;
+                        }
+                        _ => return Ok(()),
+                    },
+                    Err(error) => return Err(error),
+                }
+            }
+            ahead = (2 * ahead).min(READ_AHEAD_MAX);
         }
     }
 
@@ -276,7 +289,7 @@ impl Committer {
             return Err(self.source.log.corrupt(found.lsn, "it does not follow on the batch before it"));
         }
         self.tip = Tip { lsn: found.lsn, hash: found.hash };
-        self.foreign_lsn = Some(found.lsn);
+        self.room.met(found.lsn);
         let bytes = found.bytes;
         if !broken::is(Broken::ForeignNotApplied) {
             self.apply(found.into_batch(), bytes);
@@ -350,18 +363,9 @@ impl Committer {
             self.ownership.read(&owner);
         }
         self.board.taken_over(self.ownership.taken_over());
-        self.foreign_lsn = Some(tip.lsn);
+        self.room.met(tip.lsn);
         self.left_behind = false;
         Ok(())
-    }
-
-    /// Several busy writers take turns: the one that has just written waits for as long as a put takes.
-    async fn leave_room_for_others(&self) {
-        let Some(foreign) = self.foreign_lsn else { return };
-        let ours_since = self.tip.lsn - foreign;
-        if (1..SHARED_SLOTS).contains(&ours_since) {
-            tokio::time::sleep(self.put_took).await;
-        }
     }
 }
 

@@ -30,7 +30,7 @@ use crate::{
     table::DataFiles,
     wal::{
         committer::Committer, floor::FloorWatch, log::LogObjects, owner::Ownership, pins::Pins, recovery::Source,
-        status::StatusBoard,
+        room::Room, status::StatusBoard,
     },
 };
 
@@ -180,8 +180,7 @@ fn run(callers: usize, besides: Besides, order: &mut Order) -> std::result::Resu
         coordinator: None,
         tip: store.tip(),
         id: BatchId { writer: [1; 16], number: 0 },
-        foreign_lsn: None,
-        put_took: Duration::ZERO,
+        room: Room::new(true, 0),
     };
     let stopped = CancellationToken::new();
     let current = Current { store: Arc::clone(&store), board, pins, published: watch::Sender::new(0) };

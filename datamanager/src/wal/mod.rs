@@ -48,6 +48,7 @@ mod pins;
 mod plan;
 mod queue;
 mod recovery;
+mod room;
 mod slot;
 mod stats;
 mod status;

@@ -7,6 +7,7 @@ mod contention;
 mod costs;
 mod crashes;
 mod damage;
+mod fairness;
 mod fuzzing;
 mod golden;
 mod leading;
