@@ -53,6 +53,15 @@ pub enum Broken {
     LeaderEpochUnread,
     ConflictIsExists,
     MaintenanceIgnored,
+    NothingAnnounced,
+    AnnouncementUnheeded,
+    GapIgnored,
+    FirstLookLeftOut,
+    CampaignsOnce,
+    LeadersCheckpointIgnored,
+    OwnerUnread,
+    TakeOverIgnored,
+    TakeOverUnreadAtReopening,
     /// Found by the model check of the committer alone: only the end of a runtime brings it to light.
     AbandonedUnanswered,
 }
@@ -115,6 +124,15 @@ mod switch {
             Self::LeaderEpochUnread,
             Self::ConflictIsExists,
             Self::MaintenanceIgnored,
+            Self::NothingAnnounced,
+            Self::AnnouncementUnheeded,
+            Self::GapIgnored,
+            Self::FirstLookLeftOut,
+            Self::CampaignsOnce,
+            Self::LeadersCheckpointIgnored,
+            Self::OwnerUnread,
+            Self::TakeOverIgnored,
+            Self::TakeOverUnreadAtReopening,
         ];
 
         /// Breaks every data manager that runs on this thread, until the guard is dropped.

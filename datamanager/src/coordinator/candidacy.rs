@@ -129,6 +129,7 @@ impl Candidacy {
                 }
             };
             tokio::select! {
+                biased;
                 changed = believed.changed() => if changed.is_err() {
                     return believed.borrow().lost(Instant::now()).unwrap_or(LostReason::Closed);
                 },
@@ -151,6 +152,16 @@ impl Belief {
         let now = Instant::now();
         self.believed.send_if_modified(|believed| {
             let next = believed.lost(now).map_or(Believed::Until(until), Believed::Lost);
+            std::mem::replace(believed, next) != next
+        });
+    }
+
+    /// Believes as long as nothing else is said, unless it is lost already.
+    #[cfg(feature = "test-util")]
+    pub(super) fn always(&self) {
+        let now = Instant::now();
+        self.believed.send_if_modified(|believed| {
+            let next = believed.lost(now).map_or(Believed::Always, Believed::Lost);
             std::mem::replace(believed, next) != next
         });
     }

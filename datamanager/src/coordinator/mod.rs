@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`EmbeddedCoordinator`] | a store that one process has open |
 //! | `EtcdCoordinator` (feature `etcd`) | a store that several processes share |
+//! | `ModelCoordinator` (feature `test-util`) | tests of what becomes of a process when its etcd fails |
 //!
 //! # What a host must do
 //!
@@ -49,6 +50,8 @@ mod embedded;
 #[cfg(feature = "etcd")]
 mod etcd;
 mod lock_file;
+#[cfg(feature = "test-util")]
+mod model;
 mod status;
 mod turns;
 
@@ -64,6 +67,8 @@ pub use embedded::EmbeddedCoordinator;
 #[cfg(feature = "etcd")]
 pub use etcd::{EtcdCoordinator, EtcdSettings, EtcdTls, EtcdUser, InvalidEtcdUrl};
 pub use lock_file::{LockError, LockFile};
+#[cfg(feature = "test-util")]
+pub use model::{ModelCoordinator, ModelEtcd, ModelSnapshot};
 pub use status::CoordinatorStatus;
 
 /// How many bytes the name of a role has at most.

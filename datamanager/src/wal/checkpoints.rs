@@ -186,7 +186,7 @@ impl CheckpointWorker {
     }
 
     fn is_up_to_the_leader(&self) -> bool {
-        !*self.leads.borrow() && self.attempts.failures < LOOKS_MAX
+        !*self.leads.borrow() && (self.attempts.failures < LOOKS_MAX || broken::is(Broken::LeadersCheckpointIgnored))
     }
 
     /// Goes over to the leader's checkpoint, if it has made one. Where it has not, there is a next time: nothing says
@@ -194,7 +194,8 @@ impl CheckpointWorker {
     async fn look_for_the_leaders(&mut self, began: Instant) {
         let before = self.current.store.base().manifest().number;
         // If it cannot be read now, neither can it be later by the attempt of this process, which says so.
-        let is_there = self.adopt_newest().await.is_ok() && self.current.store.base().manifest().number > before;
+        let is_adopted = !broken::is(Broken::LeadersCheckpointIgnored) && self.adopt_newest().await.is_ok();
+        let is_there = is_adopted && self.current.store.base().manifest().number > before;
         self.attempts = match is_there {
             true => Attempts { since: Some(began), ..Attempts::default() },
             false => self.attempts.failed(),

@@ -231,7 +231,7 @@ impl Committer {
             })
             .unzip();
         self.apply(Batch::new(self.tip.lsn, self.tip.hash, transactions), bytes);
-        if let Some(coordinator) = &self.coordinator {
+        if let Some(coordinator) = self.coordinator.as_ref().filter(|_| !broken::is(Broken::NothingAnnounced)) {
             coordinator.announce(self.tip.lsn);
         }
         for (mut reply, position) in replies {
@@ -300,7 +300,9 @@ impl Committer {
     /// Makes a batch visible that takes so many bytes in the log.
     fn apply(&mut self, batch: Batch, bytes: usize) {
         system::follow_maintenance(&mut self.maintenance, &batch);
-        self.ownership.follow(&batch);
+        if !broken::is(Broken::TakeOverIgnored) {
+            self.ownership.follow(&batch);
+        }
         self.store.apply(batch);
         self.board.applied(self.store.position(), bytes);
         self.board.maintenance(self.maintenance.as_deref());
@@ -359,7 +361,7 @@ impl Committer {
         self.board.reopened(base.manifest(), self.store.position(), &batches);
         self.board.maintenance(maintenance.as_deref());
         (self.tip, self.maintenance) = (tip, maintenance);
-        if let Some(owner) = owner {
+        if let Some(owner) = owner.filter(|_| !broken::is(Broken::TakeOverUnreadAtReopening)) {
             self.ownership.read(&owner);
         }
         self.board.taken_over(self.ownership.taken_over());

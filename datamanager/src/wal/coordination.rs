@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
+    broken::{self, Broken},
     coordinator::{Announced, Coordinator},
     store::Store,
     wal::queue::Queue,
@@ -22,7 +23,12 @@ const LOOKS_EVERY: Duration = Duration::from_secs(1);
 
 /// Whether something may be in the log that is not visible here; `before` is what was known at the last look.
 fn is_news(before: Option<Announced>, now: Announced, visible_lsn: u64) -> bool {
-    now.lsn > visible_lsn || before.is_none_or(|before| before.gaps != now.gaps)
+    let is_longer = now.lsn > visible_lsn && !broken::is(Broken::AnnouncementUnheeded);
+    is_longer
+        || match before {
+            None => !broken::is(Broken::FirstLookLeftOut),
+            Some(before) => before.gaps != now.gaps && !broken::is(Broken::GapIgnored),
+        }
 }
 
 /// Makes visible what others commit, when it is announced, until the queue or the coordinator is closed.
@@ -41,6 +47,8 @@ pub(super) async fn look_when_told(coordinator: Arc<dyn Coordinator>, queue: Arc
         before = (!is_behind).then_some(now);
         let hears_nothing = is_behind || !status.borrow_and_update().is_connected();
         is_overdue = tokio::select! {
+            // In an order, so that a simulation can be repeated.
+            biased;
             changed = announced.changed() => match changed {
                 Ok(()) => false,
                 Err(_) => return,
@@ -61,6 +69,9 @@ pub(super) async fn lead_checkpoints(coordinator: Arc<dyn Coordinator>, leads: w
         let reason = candidacy.lost().await;
         leads.send_replace(false);
         tracing::info!(%reason, "this process no longer leads the checkpoints");
+        if broken::is(Broken::CampaignsOnce) {
+            return;
+        }
     }
 }
 

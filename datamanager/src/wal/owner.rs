@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::WalDataManager;
 use crate::{
     Action, DataManager, Error, ReadSet, Result, Transaction,
+    broken::{self, Broken},
     record::{BatchId, Logged},
     store::Batch,
     system::{OWNER, SYSTEM, System},
@@ -107,7 +108,10 @@ impl WalDataManager {
             let owner = Owner { epoch, holder: holder.clone(), writer: writer.clone() };
             let value = serde_json::to_vec(&owner).expect("text and numbers have a form in JSON");
             let collection = SYSTEM.to_owned();
-            let keys = vec![(collection.clone(), key.clone())];
+            let keys = match broken::is(Broken::OwnerUnread) {
+                true => Vec::new(),
+                false => vec![(collection.clone(), key.clone())],
+            };
             let reads = ReadSet { position: at.position(), keys, ..ReadSet::default() };
             let actions = vec![Action::Put { collection, key: key.clone(), value: value.into() }];
             match self.commit_own(Transaction { reads, actions }).await {

@@ -7,7 +7,7 @@ use std::sync::{
 
 use runyard_datamanager::{
     MemoryDataManager, WalDataManager, conformance,
-    coordinator::{Coordinator, EmbeddedCoordinator},
+    coordinator::{Coordinator, EmbeddedCoordinator, ModelEtcd},
 };
 use runyard_objectstorage::{MemoryStorage, ObjectStorage, PosixStorage};
 
@@ -57,6 +57,15 @@ async fn the_embedded_coordinator_conforms() {
     conformance::run_coordinator(async || {
         let one: Arc<dyn Coordinator> = Arc::new(EmbeddedCoordinator::new());
         [one.clone(), one.clone(), one]
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_model_of_an_etcd_conforms() {
+    conformance::run_coordinator(async || {
+        let etcd = ModelEtcd::new();
+        ["a", "b", "c"].map(|process| Arc::new(etcd.connect(process)) as Arc<dyn Coordinator>)
     })
     .await;
 }

@@ -4,14 +4,11 @@ use std::sync::Arc;
 
 use runyard_datamanager::{
     DataManager, Error, Result, WalBuilder, WalDataManager,
-    coordinator::{Coordinator, EmbeddedCoordinator},
+    coordinator::{EmbeddedCoordinator, ModelEtcd},
 };
 use runyard_objectstorage::{CallKind, FaultyStorage, MemoryStorage};
 
-use crate::{
-    sharing::Shared,
-    support::{commit, present},
-};
+use crate::support::{commit, present};
 
 fn builder(storage: &Arc<MemoryStorage>) -> WalBuilder {
     WalDataManager::builder(Arc::new(Arc::clone(storage))).base_path("base")
@@ -82,10 +79,10 @@ async fn readers_take_nothing_over_and_write_nothing() {
 async fn whoever_shares_a_store_takes_it_back_for_all_who_do() {
     let storage = Arc::default();
     let sole = open_as(&storage, "host a").await;
-    let coordinator: Arc<dyn Coordinator> = Shared::new();
-    let shared = builder(&storage).coordinator(Arc::clone(&coordinator)).open().await.unwrap();
+    let etcd = ModelEtcd::new();
+    let shared = builder(&storage).coordinator(Arc::new(etcd.connect("a"))).open().await.unwrap();
     lost_to(commit(&sole, 0).await, "share");
-    let another = builder(&storage).coordinator(coordinator).open().await.unwrap();
+    let another = builder(&storage).coordinator(Arc::new(etcd.connect("b"))).open().await.unwrap();
     let before = another.snapshot().position();
     commit(&shared, 1).await.unwrap();
     commit(&another, 2).await.unwrap();

@@ -8,66 +8,15 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use futures::future::join_all;
 use runyard_datamanager::{
     Result, WalBuilder, WalDataManager,
-    coordinator::{Announced, Candidacy, Coordinator, CoordinatorStatus, EmbeddedCoordinator},
+    coordinator::{Coordinator, ModelEtcd},
 };
 use runyard_objectstorage::{CallKind, FaultyStorage, MemoryStorage, Moment, Verdict};
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::time::{Instant, timeout};
 
 use crate::support::{Faulty, TIMEOUT, commit, memory, present};
-
-/// What several processes hear of each other, without anything between them.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    inner: EmbeddedCoordinator,
-    announced: watch::Sender<Announced>,
-    status: watch::Sender<CoordinatorStatus>,
-    announcements: AtomicUsize,
-}
-
-impl Shared {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            inner: EmbeddedCoordinator::new(),
-            announced: watch::Sender::default(),
-            status: watch::Sender::new(CoordinatorStatus::Connected { to: "the test".to_owned() }),
-            announcements: AtomicUsize::default(),
-        })
-    }
-
-    fn cut_off(&self) {
-        let reason = "the test cut it off".to_owned();
-        self.status.send_replace(CoordinatorStatus::Disconnected { since: Instant::now(), attempts: 1, reason });
-    }
-}
-
-#[async_trait]
-impl Coordinator for Shared {
-    async fn campaign(&self, role: &str) -> Result<Candidacy> {
-        self.inner.campaign(role).await
-    }
-
-    fn announce(&self, lsn: u64) {
-        self.announcements.fetch_add(1, Ordering::Relaxed);
-        if self.status.borrow().is_connected() {
-            self.announced.send_modify(|announced| announced.lsn = announced.lsn.max(lsn));
-        }
-    }
-
-    fn announced(&self) -> watch::Receiver<Announced> {
-        self.announced.subscribe()
-    }
-
-    fn status(&self) -> watch::Receiver<CoordinatorStatus> {
-        self.status.subscribe()
-    }
-}
 
 /// A process with calls of its own on a storage that it shares.
 struct Process {
@@ -75,18 +24,19 @@ struct Process {
     storage: Faulty,
 }
 
-async fn process(storage: &Arc<MemoryStorage>, coordinator: &Arc<Shared>) -> Process {
-    process_with(storage, coordinator, |builder| builder.checkpoint_age(Duration::MAX)).await
+async fn process(storage: &Arc<MemoryStorage>, etcd: &ModelEtcd, name: &str) -> Process {
+    process_with(storage, etcd, name, |builder| builder.checkpoint_age(Duration::MAX)).await
 }
 
 async fn process_with(
     storage: &Arc<MemoryStorage>,
-    coordinator: &Arc<Shared>,
+    etcd: &ModelEtcd,
+    name: &str,
     settings: impl FnOnce(WalBuilder) -> WalBuilder,
 ) -> Process {
     let storage = FaultyStorage::new(Arc::clone(storage));
     let builder = WalDataManager::builder(Arc::new(storage.clone())).base_path("base").commit_timeout(TIMEOUT);
-    let data = settings(builder.coordinator(Arc::clone(coordinator) as _)).open().await.unwrap();
+    let data = settings(builder.coordinator(Arc::new(etcd.connect(name)))).open().await.unwrap();
     Process { data, storage }
 }
 
@@ -108,8 +58,8 @@ impl Process {
 
 #[tokio::test]
 async fn what_one_commits_becomes_visible_to_all_by_itself() {
-    let (storage, coordinator) = (Arc::default(), Shared::new());
-    let processes = join_all((0..3).map(|_| process(&storage, &coordinator))).await;
+    let (storage, etcd) = (Arc::default(), ModelEtcd::new());
+    let processes = join_all(["a", "b", "c"].map(|name| process(&storage, &etcd, name))).await;
     for n in 0..9 {
         let position = commit(&processes[n % 3].data, n).await.unwrap();
         for process in &processes {
@@ -121,12 +71,12 @@ async fn what_one_commits_becomes_visible_to_all_by_itself() {
 
 #[tokio::test]
 async fn what_is_committed_while_a_store_is_being_opened_becomes_visible_by_itself() {
-    let (storage, coordinator) = (Arc::default(), Shared::new());
-    let first = process(&storage, &coordinator).await;
+    let (storage, etcd) = (Arc::default(), ModelEtcd::new());
+    let first = process(&storage, &etcd, "a").await;
     commit(&first.data, 0).await.unwrap();
     let slow = FaultyStorage::new(Arc::clone(&storage));
     let hold = slow.hold(CallKind::List, Moment::After);
-    let builder = WalDataManager::builder(Arc::new(slow)).base_path("base").coordinator(Arc::clone(&coordinator) as _);
+    let builder = WalDataManager::builder(Arc::new(slow)).base_path("base").coordinator(Arc::new(etcd.connect("b")));
     let opening = tokio::spawn(builder.open());
     hold.arrived(1).await;
     let position = commit(&first.data, 1).await.unwrap();
@@ -137,8 +87,8 @@ async fn what_is_committed_while_a_store_is_being_opened_becomes_visible_by_itse
 
 #[tokio::test]
 async fn a_process_looks_once_for_each_batch_of_others_and_never_for_its_own() {
-    let (storage, coordinator) = (Arc::default(), Shared::new());
-    let (a, b) = (process(&storage, &coordinator).await, process(&storage, &coordinator).await);
+    let (storage, etcd) = (Arc::default(), ModelEtcd::new());
+    let (a, b) = (process(&storage, &etcd, "a").await, process(&storage, &etcd, "b").await);
     // Each has looked once because it was opened.
     a.data.catch_up().await.unwrap();
     b.data.catch_up().await.unwrap();
@@ -155,8 +105,8 @@ async fn a_process_looks_once_for_each_batch_of_others_and_never_for_its_own() {
 
 #[tokio::test]
 async fn a_batch_is_announced_once_however_many_share_it() {
-    let (storage, coordinator) = (Arc::default(), Shared::new());
-    let a = process(&storage, &coordinator).await;
+    let (storage, etcd) = (Arc::default(), ModelEtcd::new());
+    let a = process(&storage, &etcd, "a").await;
     let before = a.storage.calls(CallKind::Put);
     let hold = a.storage.hold(CallKind::Put, Moment::Before);
     let commits = join_all((0..64).map(|n| commit(&a.data, n)));
@@ -169,16 +119,16 @@ async fn a_batch_is_announced_once_however_many_share_it() {
     );
     assert!(positions.iter().all(Result::is_ok));
     let puts = a.storage.calls(CallKind::Put) - before;
-    assert_eq!(coordinator.announcements.load(Ordering::Relaxed) as u64, puts);
+    assert_eq!(etcd.announcements(), puts);
     assert!(puts <= 3, "{puts}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_nobody_can_announce_is_found_within_a_second_or_so() {
-    let (storage, coordinator) = (Arc::default(), Shared::new());
-    let (a, b) = (process(&storage, &coordinator).await, process(&storage, &coordinator).await);
+    let (storage, etcd) = (Arc::default(), ModelEtcd::new());
+    let (a, b) = (process(&storage, &etcd, "a").await, process(&storage, &etcd, "b").await);
     b.sees(commit(&a.data, 0).await.unwrap().lsn).await;
-    coordinator.cut_off();
+    etcd.cut_off("b");
     let began = Instant::now();
     for n in 1..4 {
         b.sees(commit(&a.data, n).await.unwrap().lsn).await;
@@ -188,8 +138,8 @@ async fn what_nobody_can_announce_is_found_within_a_second_or_so() {
 
 #[tokio::test(start_paused = true)]
 async fn what_could_not_be_read_when_it_was_announced_is_read_later() {
-    let (storage, coordinator) = (Arc::default(), Shared::new());
-    let (a, b) = (process(&storage, &coordinator).await, process(&storage, &coordinator).await);
+    let (storage, etcd) = (Arc::default(), ModelEtcd::new());
+    let (a, b) = (process(&storage, &etcd, "a").await, process(&storage, &etcd, "b").await);
     b.sees(commit(&a.data, 0).await.unwrap().lsn).await;
     b.storage.plan(|call| if call.kind == CallKind::Get { Verdict::FailBefore } else { Verdict::Pass });
     let position = commit(&a.data, 1).await.unwrap();
@@ -201,10 +151,10 @@ async fn what_could_not_be_read_when_it_was_announced_is_read_later() {
 
 #[tokio::test(start_paused = true)]
 async fn one_process_makes_the_checkpoints_and_the_others_go_over_to_them() {
-    let (storage, coordinator) = (Arc::default(), Shared::new());
+    let (storage, etcd) = (Arc::default(), ModelEtcd::new());
     let settings = |builder: WalBuilder| builder.checkpoint_age(Duration::MAX).checkpoint_batches(10);
-    let a = process_with(&storage, &coordinator, settings).await;
-    let b = process_with(&storage, &coordinator, settings).await;
+    let a = process_with(&storage, &etcd, "a", settings).await;
+    let b = process_with(&storage, &etcd, "b", settings).await;
     let parts = Arc::new(AtomicUsize::default());
     b.storage.plan({
         let parts = Arc::clone(&parts);
@@ -228,11 +178,12 @@ async fn one_process_makes_the_checkpoints_and_the_others_go_over_to_them() {
 
 #[tokio::test(start_paused = true)]
 async fn a_process_makes_a_checkpoint_itself_that_the_leader_owes_for_a_minute() {
-    let (storage, coordinator) = (Arc::default(), Shared::new());
+    let (storage, etcd) = (Arc::default(), ModelEtcd::new());
     // Whoever leads them makes none.
-    let _leads = coordinator.campaign("checkpoints").await.unwrap();
+    let idle = etcd.connect("idle");
+    let _leads = idle.campaign("checkpoints").await.unwrap();
     let settings = |builder: WalBuilder| builder.checkpoint_age(Duration::MAX).checkpoint_batches(10);
-    let a = process_with(&storage, &coordinator, settings).await;
+    let a = process_with(&storage, &etcd, "a", settings).await;
     for n in 0..10 {
         commit(&a.data, n).await.unwrap();
     }
@@ -244,10 +195,11 @@ async fn a_process_makes_a_checkpoint_itself_that_the_leader_owes_for_a_minute()
 
 #[tokio::test(start_paused = true)]
 async fn whoever_leads_next_makes_the_checkpoint_that_is_due_at_once() {
-    let (storage, coordinator) = (Arc::default(), Shared::new());
-    let leads = coordinator.campaign("checkpoints").await.unwrap();
+    let (storage, etcd) = (Arc::default(), ModelEtcd::new());
+    let idle = etcd.connect("idle");
+    let leads = idle.campaign("checkpoints").await.unwrap();
     let settings = |builder: WalBuilder| builder.checkpoint_age(Duration::MAX).checkpoint_batches(10);
-    let a = process_with(&storage, &coordinator, settings).await;
+    let a = process_with(&storage, &etcd, "a", settings).await;
     for n in 0..10 {
         commit(&a.data, n).await.unwrap();
     }

@@ -4,6 +4,9 @@ use bytes::Bytes;
 use runyard_datamanager::{Action, Change, Position};
 use sha2::{Digest, Sha256};
 
+/// The id of a writer.
+pub(crate) type Writer = [u8; 16];
+
 const HASH_BYTES: usize = 32;
 
 /// Where the hash of the batch before is.
@@ -20,6 +23,8 @@ pub(crate) struct Batch {
 /// A transaction in the log.
 #[derive(Debug)]
 pub(crate) struct Logged {
+    /// Who wrote it.
+    pub(crate) writer: Writer,
     pub(crate) position: Position,
     pub(crate) groups: Vec<String>,
     pub(crate) actions: Vec<Action>,
@@ -37,7 +42,8 @@ pub(crate) fn decode(lsn: u64, bytes: &[u8]) -> Result<Batch, &'static str> {
     if reader.take(4)? != b"RYLG" || reader.u32()? != 1 || reader.u64()? != lsn {
         return Err("its header is wrong");
     }
-    reader.take(24)?;
+    let writer = reader.take(16)?.try_into().expect("16 bytes");
+    reader.u64()?;
     let previous = reader.take(HASH_BYTES)?.to_vec();
     let mut transactions = Vec::new();
     for index in 0..reader.u32()? {
@@ -47,7 +53,7 @@ pub(crate) fn decode(lsn: u64, bytes: &[u8]) -> Result<Batch, &'static str> {
         if crc32fast::hash(payload) != crc {
             return Err("the checksum of a transaction is wrong");
         }
-        transactions.push(transaction(Position { lsn, index }, payload)?);
+        transactions.push(transaction(writer, Position { lsn, index }, payload)?);
     }
     if !reader.0.is_empty() || transactions.is_empty() {
         return Err("it has another length than its transactions");
@@ -55,7 +61,7 @@ pub(crate) fn decode(lsn: u64, bytes: &[u8]) -> Result<Batch, &'static str> {
     Ok(Batch { previous, hash: hash.to_vec(), transactions })
 }
 
-fn transaction(position: Position, payload: &[u8]) -> Result<Logged, &'static str> {
+fn transaction(writer: Writer, position: Position, payload: &[u8]) -> Result<Logged, &'static str> {
     let mut reader = Reader(payload);
     let mut groups = Vec::new();
     for _ in 0..reader.length()? {
@@ -83,7 +89,7 @@ fn transaction(position: Position, payload: &[u8]) -> Result<Logged, &'static st
         });
         actions.push(action);
     }
-    Ok(Logged { position, groups, actions, changes })
+    Ok(Logged { writer, position, groups, actions, changes })
 }
 
 /// The same batch, well formed in itself, as the successor of another one.

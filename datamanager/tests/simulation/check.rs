@@ -11,22 +11,23 @@ use crate::{
     batch::Logged,
     client::{id_of, looked_at},
     model::{Model, between, transactions, writes_in},
-    world::{Attempt, Followed, KEPT, LEADER, MAINTENANCE, Outcome, Read, Record, SYSTEM, Stored},
+    world::{Attempt, Followed, KEPT, LEADER, MAINTENANCE, OWNER, Outcome, Read, Record, SYSTEM, Stored},
 };
 
 /// What a store holds in the end: its entries by collection.
 pub(crate) type Content = BTreeMap<String, Vec<(Bytes, Bytes)>>;
 
-/// Checks a history; the error says what was wrong.
+/// Checks a history, and returns how often the store was claimed; the error says what was wrong.
 pub(crate) fn check(
     log: &BTreeMap<u64, Bytes>,
     record: &Record,
     history_max: usize,
     content: &Content,
-) -> Result<(), String> {
+) -> Result<usize, String> {
     let logged = transactions(log)?;
     let places = places(&logged, record)?;
     check_maintenance(&logged)?;
+    let claims = check_owners(&logged, record)?;
     for (id, attempt) in (0..).zip(&record.attempts) {
         check_outcome(attempt, places.get(&id).copied(), &logged, record, history_max)
             .map_err(|wrong| format!("t{id} of {}: {wrong}", attempt.life))?;
@@ -38,13 +39,15 @@ pub(crate) fn check(
     if end.content() != *content {
         return Err(format!("a store opened in the end holds {content:?}, and the log says {:?}", end.content()));
     }
-    Ok(())
+    Ok(claims)
 }
 
 /// Where each attempt is in the log: at most once, and whole.
 fn places(logged: &[Logged], record: &Record) -> Result<BTreeMap<u64, Position>, String> {
     let mut places = BTreeMap::new();
-    for transaction in logged.iter().filter(|transaction| !ends_maintenance(transaction)) {
+    for transaction in
+        logged.iter().filter(|transaction| !ends_maintenance(transaction) && claim(transaction).is_none())
+    {
         let position = transaction.position;
         let id = id(transaction).ok_or_else(|| format!("nobody made the transaction at {position}"))?;
         let attempt = record.attempts.get(id as usize).ok_or_else(|| format!("nobody made t{id} at {position}"))?;
@@ -97,6 +100,48 @@ fn maintenance(transaction: &Logged) -> Option<bool> {
 /// Nobody is asked who ends maintenance: anybody may.
 fn ends_maintenance(transaction: &Logged) -> bool {
     maintenance(transaction) == Some(false)
+}
+
+/// That of a transaction which claims the store: the epoch, and whether it is for its writer alone.
+fn claim(transaction: &Logged) -> Option<(u64, bool)> {
+    transaction.actions.iter().find_map(|action| match action {
+        Action::Put { collection, key, value } if collection == SYSTEM && key == OWNER => {
+            let owner: serde_json::Value = serde_json::from_slice(value).ok()?;
+            Some((owner["epoch"].as_u64()?, !owner["holder"].is_null()))
+        }
+        _ => None,
+    })
+}
+
+/// Whoever had the store open when it was taken over commits nothing after that. Returns how often it was claimed.
+fn check_owners(logged: &[Logged], record: &Record) -> Result<usize, String> {
+    // The last claim of each writer, and of all.
+    let mut claims = BTreeMap::new();
+    let mut last: Option<(&Logged, u64, bool)> = None;
+    let mut count = 0;
+    for transaction in logged {
+        let Logged { position, writer, .. } = transaction;
+        let before = last.map_or(0, |(_, epoch, _)| epoch);
+        if let Some((epoch, is_sole)) = claim(transaction) {
+            if epoch != before + 1 {
+                return Err(format!("the store is claimed in epoch {epoch} at {position}, after epoch {before}"));
+            }
+            claims.insert(writer, (*position, is_sole));
+            last = Some((transaction, epoch, is_sole));
+            count += 1;
+        } else if let Some((owner, epoch, is_sole)) = last.filter(|(owner, ..)| owner.writer != *writer) {
+            let own = claims.get(writer);
+            let was_open = own.is_some_and(|(own, _)| *own < owner.position)
+                || record.opened.get(writer).is_none_or(|lsn| *lsn < owner.position.lsn);
+            if was_open && (is_sole || own.is_some_and(|(_, is_sole)| *is_sole)) {
+                return Err(format!(
+                    "{position} was committed by {writer:?}, after {epoch} began at {}",
+                    owner.position
+                ));
+            }
+        }
+    }
+    Ok(count)
 }
 
 /// While a store is being maintained, nothing is committed but the end of it.
@@ -251,7 +296,12 @@ fn replay(logged: &[Logged], places: &BTreeMap<u64, Position>, record: &Record) 
         }
         let Some(transaction) = next else { break };
         position = transaction.position;
-        epoch = leader(transaction).unwrap_or(epoch);
+        match leader(transaction) {
+            Some(next) if next != epoch + 1 => {
+                return Err(format!("epoch {next} of the leaders begins at {position}, after epoch {epoch}"));
+            }
+            next => epoch = next.unwrap_or(epoch),
+        }
         let Some(id) = by_place.get(&position) else {
             model.apply(transaction);
             continue;

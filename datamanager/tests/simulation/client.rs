@@ -9,6 +9,7 @@ use bytes::Bytes;
 use runyard_datamanager::{
     Action, Collection, DataManager, DataManagerExt, Direction, Error, KeyRange, Leadership, Page, Position, ReadSet,
     Result, Scan, Snapshot, Transaction, Tx, WalDataManager,
+    coordinator::{Candidacy, Coordinator},
 };
 
 use crate::{
@@ -31,6 +32,9 @@ pub(crate) struct Client {
     pub(crate) held: Option<Snapshot>,
     /// As what it leads, as far as it knows.
     pub(crate) leads: Option<Leadership>,
+    /// Who says whether it should, if anybody does.
+    pub(crate) coordinator: Option<Arc<dyn Coordinator>>,
+    pub(crate) candidacy: Option<Candidacy>,
 }
 
 impl Client {
@@ -185,7 +189,14 @@ impl Client {
 
     /// Takes a role over, or commits as the leader that it was made.
     async fn lead(&mut self) -> Result<()> {
+        if self.candidacy.as_ref().is_some_and(Candidacy::is_lost) {
+            self.world.count("leaders whose candidacy was lost");
+            (self.leads, self.candidacy) = (None, None);
+        }
         let Some(leadership) = self.leads.clone().filter(|_| self.random.chance(800)) else {
+            if !self.should_lead().await {
+                return Ok(());
+            }
             let id = self.world.begin(&self.life);
             // Which epoch it will be is not known yet.
             let action = Action::Put { collection: SYSTEM.to_owned(), key: LEADER.into(), value: Bytes::new() };
@@ -215,10 +226,20 @@ impl Client {
         });
         let answer = leadership.commit(&self.data, &snapshot, Transaction { reads, actions }).await;
         if let Err(Error::TakenOver { .. }) = answer {
-            self.leads = None;
+            (self.leads, self.candidacy) = (None, None);
         }
         self.told(id, answer);
         Ok(())
+    }
+
+    /// Campaigns for a while, if there is somebody to say so. Whoever led before resigns.
+    async fn should_lead(&mut self) -> bool {
+        let Some(coordinator) = self.coordinator.clone() else { return true };
+        (self.leads, self.candidacy) = (None, None);
+        let patience = self.random.millis(0..30_000);
+        let campaign = tokio::time::timeout(patience, coordinator.campaign("all")).await;
+        self.candidacy = campaign.ok().and_then(Result::ok);
+        self.candidacy.is_some()
     }
 
     /// Takes a snapshot and comes back to it.

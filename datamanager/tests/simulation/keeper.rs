@@ -32,7 +32,13 @@ pub(crate) async fn keep(world: Arc<World>, life: Arc<str>, data: WalDataManager
             _ => Ok(()),
         };
         match done {
-            Ok(()) | Err(Error::Storage { .. } | Error::OutcomeUnknown { .. } | Error::Maintenance { .. }) => {}
+            Ok(())
+            | Err(
+                Error::Storage { .. }
+                | Error::OutcomeUnknown { .. }
+                | Error::Maintenance { .. }
+                | Error::TakenOver { .. },
+            ) => {}
             // It slept between its snapshot and the read.
             Err(Error::PositionExpired { .. }) => world.expect_expiry(&life),
             Err(Error::Closed) => return,
@@ -53,7 +59,12 @@ pub(crate) async fn checkpoint(world: &World, life: &str, data: &WalDataManager)
     Ok(())
 }
 
-async fn maintain(world: &World, life: &Arc<str>, data: &WalDataManager, random: &mut Random) -> Result<(), Error> {
+async fn maintain(
+    world: &Arc<World>,
+    life: &Arc<str>,
+    data: &WalDataManager,
+    random: &mut Random,
+) -> Result<(), Error> {
     let id = world.begin(life);
     let reason = format!("\"t{id}/maintenance\"");
     world.describe(id, |attempt| {

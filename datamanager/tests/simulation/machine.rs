@@ -8,7 +8,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -33,6 +33,8 @@ pub(crate) struct Machine {
     killed: CancellationToken,
     /// While it is, none of its calls fails by itself.
     is_lucky: Arc<AtomicBool>,
+    /// How often something went wrong with it.
+    troubles: Arc<AtomicU64>,
     state: Arc<Mutex<State>>,
 }
 
@@ -40,6 +42,15 @@ struct State {
     random: Random,
     /// Until when the process sleeps.
     asleep_until: Instant,
+    /// Until when a call of it sleeps: a later sleep may be shorter.
+    calls_sleep_until: Instant,
+}
+
+impl State {
+    fn sleep(&mut self, took: Duration) {
+        self.asleep_until = Instant::now() + took;
+        self.calls_sleep_until = self.calls_sleep_until.max(self.asleep_until);
+    }
 }
 
 impl Machine {
@@ -48,11 +59,14 @@ impl Machine {
         let mut faults = random.clone();
         let (plan_world, is_lucky) = (Arc::clone(world), Arc::new(AtomicBool::new(false)));
         let plan_is_lucky = Arc::clone(&is_lucky);
+        let troubles = Arc::<AtomicU64>::default();
+        let plan_troubles = Arc::clone(&troubles);
         faulty.plan(move |call| {
             let is_spared = plan_world.is_calm() || plan_is_lucky.load(Ordering::Relaxed);
             if is_spared || !faults.chance(plan_world.profile.faults) {
                 return Verdict::Pass;
             }
+            plan_troubles.fetch_add(1, Ordering::Relaxed);
             match faults.below(3) {
                 0 => Verdict::FailBefore,
                 1 => Verdict::FailAfter,
@@ -66,7 +80,12 @@ impl Machine {
             faulty,
             killed: CancellationToken::new(),
             is_lucky,
-            state: Arc::new(Mutex::new(State { random, asleep_until: Instant::now() })),
+            troubles,
+            state: Arc::new(Mutex::new(State {
+                random,
+                asleep_until: Instant::now(),
+                calls_sleep_until: Instant::now(),
+            })),
         }
     }
 
@@ -80,6 +99,17 @@ impl Machine {
     /// Spares the process faults for a while, or ends that.
     pub(crate) fn be_lucky(&self, is_lucky: bool) {
         self.is_lucky.store(is_lucky, Ordering::Relaxed);
+    }
+
+    /// How often something went wrong with it; none while it sleeps, is killed or cannot reach the storage.
+    pub(crate) fn troubles(&self) -> Option<u64> {
+        let is_asleep = self.state().calls_sleep_until > Instant::now() && !self.world.is_calm();
+        let is_well = !is_asleep && !self.killed.is_cancelled() && !self.world.is_cut_off() && !self.world.is_full();
+        is_well.then(|| self.troubles.load(Ordering::Relaxed))
+    }
+
+    fn is_troubled(&self) {
+        self.troubles.fetch_add(1, Ordering::Relaxed);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -116,6 +146,7 @@ impl Machine {
     }
 
     fn strike(&self) {
+        self.is_troubled();
         let state = &mut *self.state();
         let random = &mut state.random;
         let longest = random.pick(&[10_000, 120_000, 900_000]);
@@ -124,7 +155,7 @@ impl Machine {
             0 => {
                 self.world.count("sleeps");
                 self.world.trace(|| format!("{} sleeps for {took:?}", self.name));
-                state.asleep_until = Instant::now() + took;
+                state.sleep(took);
             }
             1 => self.world.fill_disk(took.min(Duration::from_secs(60))),
             _ => self.world.cut_off(took.min(Duration::from_secs(60))),
@@ -143,18 +174,21 @@ impl Machine {
         let random = &mut state.random;
         if random.below(10_000) < if is_decisive { 20 * naps } else { naps } && !self.world.is_calm() {
             let took = random.millis(60_000..3_600_000);
+            self.is_troubled();
             self.world.count("naps");
             self.world.trace(|| format!("{} naps for {took:?} before {kind:?} {name}", self.name));
-            state.asleep_until = Instant::now() + took;
+            state.sleep(took);
         }
     }
 
     fn outage(&self, kind: CallKind, name: &str) -> Result<()> {
         if self.world.is_cut_off() {
+            self.is_troubled();
             let source = "simulated outage".into();
             return Err(Error::Unavailable { doing: "reaching", name: name.to_owned(), source });
         }
         if kind == CallKind::Put && self.world.is_full() {
+            self.is_troubled();
             let source = std::io::ErrorKind::StorageFull.into();
             return Err(Error::Full { doing: "writing", name: name.to_owned(), source });
         }

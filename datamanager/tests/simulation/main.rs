@@ -10,6 +10,7 @@ mod client;
 mod clock;
 mod damage;
 mod disk;
+mod hints;
 mod keeper;
 mod machine;
 mod model;
@@ -28,7 +29,7 @@ use simulate::{simulate, simulate_all};
 const SEEDS: std::ops::Range<u64> = 0..200;
 
 /// What a simulation must meet often enough to say something about it.
-const MET: [&str; 36] = [
+const MET: [&str; 46] = [
     "checkpoints",
     "checkpoints that were gone back from",
     "checkpoints that were there already",
@@ -37,8 +38,11 @@ const MET: [&str; 36] = [
     "cleaned data files",
     "cleaned floors",
     "commits",
+    "commits of others that became visible",
+    "commits that were refused after a take-over",
     "commits that were never tried",
     "commits that were refused by maintenance",
+    "compacted watches",
     "conflicts",
     "damaged checkpoints that were told",
     "damaged data files that were told",
@@ -47,7 +51,9 @@ const MET: [&str; 36] = [
     "effects after death",
     "effects that came too late",
     "ends in good order",
+    "ends of etcd",
     "ends without a word",
+    "etcds that were rolled back",
     "expired reads",
     "followers that came too late",
     "followers that went on",
@@ -57,13 +63,18 @@ const MET: [&str; 36] = [
     "late effects",
     "leaders",
     "leaders that were deposed",
+    "leaders whose candidacy was lost",
+    "leases that were lost while holding",
     "maintenances",
     "naps",
     "outages",
+    "processes that were cut off from etcd",
     "reads of what was cleaned",
     "sleeps",
     "slots that were cleaned and filled again",
+    "take-overs by a sole holder",
     "unknown outcomes",
+    "wiped etcds",
     "writers that slept through a cleaning",
 ];
 

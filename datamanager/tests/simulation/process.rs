@@ -5,7 +5,11 @@
 
 use std::sync::Arc;
 
-use runyard_datamanager::{DataManager, Error, WalDataManager};
+use runyard_datamanager::{
+    DataManager, Error, WalBuilder, WalDataManager,
+    coordinator::{Coordinator, EmbeddedCoordinator},
+};
+use runyard_objectstorage::ObjectStorage;
 use tokio::task::JoinSet;
 
 use crate::{
@@ -51,21 +55,26 @@ pub(crate) async fn live(world: Arc<World>, index: u64) -> Option<(Arc<str>, Wal
             }
             id
         };
+        let coordinator = coordinator(&world, index, &name);
         let data = tokio::select! {
             biased;
             () = &mut until, if end == End::Killed => {
                 machine.kill();
+                world.etcd.cut_off(&name);
                 world.count("kills while opening");
                 continue;
             }
-            opened = open(&world, &machine, index, writer) => opened?,
+            opened = open(&world, &machine, index, coordinator.as_ref(), writer) => opened?,
         };
         let mut callers = JoinSet::new();
         for _ in 0..world.profile.clients {
             let (world, life) = (Arc::clone(&world), Arc::clone(&name));
             let random = Random::new(random.next(), 0);
-            callers.spawn(Client { world, life, data: data.clone(), random, held: None, leads: None }.run());
+            let (data, coordinator) = (data.clone(), coordinator.clone());
+            let client = Client { world, life, data, random, held: None, leads: None, coordinator, candidacy: None };
+            callers.spawn(client.run());
         }
+        drop(coordinator);
         let (watches, keeps) = (Random::new(random.next(), 0), Random::new(random.next(), 0));
         if !matches!(world.profile.upkeep, Upkeep::Automatic { .. }) {
             callers.spawn(observe(Arc::clone(&world), Arc::clone(&name), data.clone(), watches));
@@ -79,6 +88,7 @@ pub(crate) async fn live(world: Arc<World>, index: u64) -> Option<(Arc<str>, Wal
             () = until, if end != End::Last => {}
         }
         world.trace(|| format!("{name} ends: {end:?}"));
+        world.is_sharing_no_more(&name);
         world.count(match end {
             End::Killed => "kills",
             End::Closed | End::Last => "ends in good order",
@@ -87,6 +97,7 @@ pub(crate) async fn live(world: Arc<World>, index: u64) -> Option<(Arc<str>, Wal
         match end {
             End::Killed => {
                 machine.kill();
+                world.etcd.cut_off(&name);
                 callers.shutdown().await;
             }
             End::LetGo => {
@@ -108,19 +119,37 @@ pub(crate) async fn live(world: Arc<World>, index: u64) -> Option<(Arc<str>, Wal
     None
 }
 
+/// Whose hints a life follows.
+fn coordinator(world: &World, index: u64, name: &Arc<str>) -> Option<Arc<dyn Coordinator>> {
+    let coordination = world.profile.coordination;
+    if coordination.shares(index) {
+        Some(Arc::new(world.etcd.connect(&**name)))
+    } else if coordination.is_sole(index) {
+        Some(Arc::new(EmbeddedCoordinator::new().holder(&**name)))
+    } else {
+        None
+    }
+}
+
 /// Opens as often as it takes.
 async fn open(
-    world: &World,
+    world: &Arc<World>,
     machine: &Machine,
     index: u64,
+    coordinator: Option<&Arc<dyn Coordinator>>,
     writer: impl Fn(u64) -> [u8; 16],
 ) -> Option<WalDataManager> {
     for attempt in 0.. {
         // Many reads are not all lucky by themselves.
         machine.be_lucky(attempt > 2);
         let acknowledged = world.acknowledged();
-        match builder(world, Arc::new(machine.clone()), index).writer_id(writer(attempt)).open().await {
+        let mut builder = builder(world, Arc::new(machine.clone()), index).writer_id(writer(attempt));
+        if let Some(coordinator) = coordinator {
+            builder = builder.coordinator(Arc::clone(coordinator));
+        }
+        match builder.open().await {
             Ok(data) => {
+                world.opened(writer(attempt), data.watch_status(), machine, world.profile.coordination.shares(index));
                 world.trace(|| format!("{} is open", machine.name));
                 machine.be_lucky(false);
                 if data.snapshot().position() < acknowledged {
@@ -128,7 +157,9 @@ async fn open(
                 }
                 return Some(data);
             }
-            Err(error @ Error::Storage { .. }) => world.trace(|| format!("{} does not open: {error:?}", machine.name)),
+            Err(error @ (Error::Storage { .. } | Error::OutcomeUnknown { .. })) => {
+                world.trace(|| format!("{} does not open: {error:?}", machine.name));
+            }
             Err(error) => {
                 world.fail(format!("{} cannot be opened: {error:?}", machine.name));
                 return None;
@@ -140,11 +171,7 @@ async fn open(
 }
 
 /// A data manager with the settings of the world.
-pub(crate) fn builder(
-    world: &World,
-    storage: Arc<dyn runyard_objectstorage::ObjectStorage>,
-    process: u64,
-) -> runyard_datamanager::WalBuilder {
+pub(crate) fn builder(world: &World, storage: Arc<dyn ObjectStorage>, process: u64) -> WalBuilder {
     let profile = &world.profile;
     WalDataManager::builder(storage)
         .base_path(profile.base_path)

@@ -32,6 +32,7 @@ pub(crate) struct Profile {
     /// How many of a thousand lives of a process end in a kill; most others end by closing.
     pub(crate) kills: u64,
     pub(crate) upkeep: Upkeep,
+    pub(crate) coordination: Coordination,
     pub(crate) commit_timeout: Duration,
     pub(crate) history_transactions_max: usize,
     pub(crate) recent_bytes_max: usize,
@@ -51,11 +52,50 @@ pub(crate) enum Upkeep {
     Automatic { batches: u64 },
 }
 
+/// Whose hints processes follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coordination {
+    /// Nobody's.
+    None,
+    /// Those of an etcd that they share.
+    Shared,
+    /// Each wants the store to itself.
+    Alone,
+    /// Every other process does, and the rest share an etcd.
+    Mixed,
+}
+
+impl Coordination {
+    /// Whether a process shares the store with others, by an etcd.
+    pub(crate) fn shares(self, process: u64) -> bool {
+        self == Self::Shared || self == Self::Mixed && process % 2 == 1
+    }
+
+    /// Whether a process wants the store to itself.
+    pub(crate) fn is_sole(self, process: u64) -> bool {
+        self == Self::Alone || self == Self::Mixed && process.is_multiple_of(2)
+    }
+}
+
 impl Profile {
     pub(crate) fn of(seed: u64) -> Self {
         let random = &mut Random::new(seed, 0);
         let profile = Self::drawn(seed, random);
-        if random.chance(150) { profile.with_a_sleeper(random) } else { profile }
+        let profile = if random.chance(150) { profile.with_a_sleeper(random) } else { profile };
+        profile.coordinated(&mut Random::new(seed, 3))
+    }
+
+    /// Half of the worlds have coordinators.
+    fn coordinated(self, random: &mut Random) -> Self {
+        let coordination = match random.below(20) {
+            0..10 => Coordination::None,
+            10..16 => Coordination::Shared,
+            16..19 => Coordination::Alone,
+            _ => Coordination::Mixed,
+        };
+        let is_automatic = coordination == Coordination::Shared && random.chance(400);
+        let upkeep = if is_automatic { Upkeep::Automatic { batches: random.between(1..8) } } else { self.upkeep };
+        Self { coordination, upkeep, ..self }
     }
 
     /// Three others write, make checkpoints and clean, while the first process sleeps again and again.
@@ -97,6 +137,7 @@ impl Profile {
                 1..3 => Upkeep::Automatic { batches: random.between(1..8) },
                 _ => Upkeep::Asked,
             },
+            coordination: Coordination::None,
             commit_timeout: Duration::from_secs(random.pick(&[1, 5, 30, 100_000])),
             history_transactions_max: random.pick(&[4, 16, 1_000_000, 1_000_000]),
             recent_bytes_max: random.pick(&[0, 1_000, 16 << 20]),

@@ -16,13 +16,15 @@ use runyard_datamanager::{
     broken::Broken,
 };
 use runyard_objectstorage::ObjectStorage;
+use tokio::task::JoinSet;
 
 use crate::{
     check::{Content, check},
     damage::{Found, append_forged, damage, go_back},
+    hints,
     keeper::{checkpoint, leave},
     process::{builder, live},
-    profile::{Profile, Upkeep},
+    profile::{Coordination, Profile, Upkeep},
     random::Random,
     world::{Counts, Followed, World},
 };
@@ -58,11 +60,18 @@ pub(crate) fn simulate(seed: u64, is_traced: bool) -> Report {
 async fn run(world: &Arc<World>) -> Result<(), String> {
     let mut processes: Vec<_> =
         (0..world.profile.processes).map(|index| tokio::spawn(live(Arc::clone(world), index))).collect();
+    let mut trouble = JoinSet::new();
+    if (0..world.profile.processes).any(|index| world.profile.coordination.shares(index)) {
+        trouble.spawn(hints::break_links(Arc::clone(world), Random::new(world.profile.seed, 4)));
+        trouble.spawn(hints::break_etcd(Arc::clone(world), Random::new(world.profile.seed, 5)));
+    }
     let mut alive = Vec::new();
     for process in &mut processes {
         alive.extend(process.await.map_err(|error| format!("a process ended with {error}"))?);
     }
+    trouble.shutdown().await;
     world.calm_down().await;
+    hints::mend(world);
     // What is queued in processes whose callers went away is still committed.
     loop {
         let tip = world.disk.tip();
@@ -72,6 +81,13 @@ async fn run(world: &Arc<World>) -> Result<(), String> {
         }
     }
     world.failure().map_or(Ok(()), Err)?;
+    hints::check(
+        world,
+        match world.profile.upkeep {
+            Upkeep::Automatic { batches } => Some(batches),
+            Upkeep::None | Upkeep::Asked => None,
+        },
+    )?;
     for (life, data) in &alive {
         commit_at_last(world, life, data).await?;
     }
@@ -115,7 +131,8 @@ async fn run(world: &Arc<World>) -> Result<(), String> {
             content.insert(collection.to_owned(), page.entries);
         }
     }
-    check(&log, &record, world.profile.history_transactions_max, &content)?;
+    let claims = check(&log, &record, world.profile.history_transactions_max, &content)?;
+    (1..claims).for_each(|_| world.count("take-overs by a sole holder"));
     if !world.disk.neighbours_are_untouched().await {
         return Err("objects outside the base path were changed".to_owned());
     }
@@ -131,9 +148,13 @@ async fn run(world: &Arc<World>) -> Result<(), String> {
 }
 
 /// What can still succeed is not failed: a commit may give up while an outage is being got over, but not for ever.
-async fn commit_at_last(world: &World, life: &Arc<str>, data: &WalDataManager) -> Result<(), String> {
+async fn commit_at_last(world: &Arc<World>, life: &Arc<str>, data: &WalDataManager) -> Result<(), String> {
     for _ in 0..20 {
-        if leave(world, life, data).await.is_err() {
+        let left = leave(world, life, data).await;
+        if let Err(Error::TakenOver { .. }) = left {
+            return is_taken_over(world, life, data);
+        }
+        if left.is_err() {
             tokio::time::sleep(Duration::from_secs(1)).await;
             continue;
         }
@@ -143,12 +164,23 @@ async fn commit_at_last(world: &World, life: &Arc<str>, data: &WalDataManager) -
         world.describe(id, |attempt| attempt.actions = actions.clone());
         let answer = data.commit(Transaction { actions, ..Transaction::default() }).await;
         world.answer(id, &answer);
-        if answer.is_ok() {
-            return Ok(());
+        match answer {
+            Ok(_) => return Ok(()),
+            Err(Error::TakenOver { .. }) => return is_taken_over(world, life, data),
+            Err(_) => {}
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     Err(format!("{life} cannot commit any more"))
+}
+
+/// Whether a process may say that somebody else has the store.
+fn is_taken_over(world: &World, life: &str, data: &WalDataManager) -> Result<(), String> {
+    let says = data.status().taken_over;
+    match says.as_ref().filter(|says| !says.contains(&format!("by {life} "))) {
+        Some(_) if !matches!(world.profile.coordination, Coordination::None | Coordination::Shared) => Ok(()),
+        _ => Err(format!("{life} was told that the store is taken over, and says {says:?}")),
+    }
 }
 
 pub(crate) async fn open_fresh(world: &World, storage: Arc<dyn ObjectStorage>) -> Result<WalDataManager> {

@@ -7,7 +7,7 @@ use runyard_datamanager::broken::Broken;
 use crate::simulate::simulate_all;
 
 /// How many seeds it may take.
-const SEEDS: Range<u64> = 0..1_000;
+const SEEDS: Range<u64> = 0..2_000;
 
 #[test]
 fn every_broken_variant_is_caught() {

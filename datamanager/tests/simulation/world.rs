@@ -9,19 +9,21 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
-use runyard_datamanager::{Action, Committed, Error, KeyRange, Page, Position, Scan};
-use tokio::{task::JoinSet, time::Instant};
+use runyard_datamanager::{Action, Committed, Error, KeyRange, Page, Position, Scan, Status, coordinator::ModelEtcd};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{disk::Disk, profile::Profile};
+use crate::{batch::Writer, disk::Disk, machine::Machine, profile::Profile};
 
 /// A simulated world.
 pub(crate) struct World {
     pub(crate) profile: Profile,
     pub(crate) disk: Arc<Disk>,
+    pub(crate) etcd: ModelEtcd,
     began: Instant,
     is_traced: bool,
     /// Cancelled when nothing goes wrong any more.
@@ -41,12 +43,30 @@ struct State {
     full_until: Option<Instant>,
     cut_off_until: Option<Instant>,
     acknowledged: Position,
+    /// What is open and shares the store through the etcd, by its life.
+    sharing: BTreeMap<Arc<str>, Sharing>,
+    /// The last position of which everybody who shares the store was to hear.
+    told: Position,
+}
+
+/// An open store that is shared.
+#[derive(Clone)]
+struct Sharing {
+    machine: Machine,
+    status: watch::Receiver<Status>,
+    /// The last position that was acknowledged by it.
+    acknowledged: Position,
 }
 
 /// The collection in which a store keeps what is its own, and its keys.
 pub(crate) const SYSTEM: &str = "\0system";
 pub(crate) const MAINTENANCE: &str = "maintenance";
 pub(crate) const LEADER: &str = "leader/all";
+pub(crate) const OWNER: &str = "owner";
+
+/// How long it takes at most until everybody who shares a store and whose storage answers sees what was committed:
+/// longer than an announcement is held, and some calls one after the other that are slow.
+const SEEN_WITHIN: Duration = Duration::from_secs(60);
 
 /// How many of the newest checkpoints stay whole.
 pub(crate) const KEPT: u64 = 3;
@@ -63,6 +83,8 @@ pub(crate) struct Record {
     pub(crate) followed: Vec<Followed>,
     /// By life whose callers went away with it: the batch before the last one that they may have got into.
     pub(crate) ends: BTreeMap<String, u64>,
+    /// By writer: the last batch that was visible when its store had been opened.
+    pub(crate) opened: BTreeMap<Writer, u64>,
 }
 
 /// A transaction that somebody tried to commit.
@@ -136,6 +158,7 @@ impl World {
         let operations_left = profile.operations;
         Arc::new(Self {
             disk: Arc::new(Disk::new(profile.base_path).await),
+            etcd: ModelEtcd::new(),
             profile,
             began: Instant::now(),
             is_traced,
@@ -296,12 +319,95 @@ impl World {
     }
 
     /// Notes what the caller of a commit was told.
-    pub(crate) fn answer(&self, id: u64, answer: &Result<Position, Error>) {
+    pub(crate) fn answer(self: &Arc<Self>, id: u64, answer: &Result<Position, Error>) {
         self.answer_with(id, answer.as_ref().map(|position| Outcome::Committed(*position)));
         if let Ok(position) = answer {
             let mut state = self.state();
             state.acknowledged = state.acknowledged.max(*position);
+            let life = Arc::clone(&state.record.attempts[id as usize].life);
+            if let Some(sharing) = state.sharing.get_mut(&life) {
+                sharing.acknowledged = sharing.acknowledged.max(*position);
+            }
+            drop(state);
+            self.was_announced(&life);
         }
+    }
+
+    // What is shared.
+
+    /// A store was opened by a writer, and shows so much; it shares it if there is a machine.
+    pub(crate) fn opened(
+        self: &Arc<Self>,
+        writer: Writer,
+        status: watch::Receiver<Status>,
+        machine: &Machine,
+        shares: bool,
+    ) {
+        let lsn = status.borrow().position.lsn;
+        let acknowledged = self.acknowledged();
+        self.state().record.opened.insert(writer, lsn);
+        if shares {
+            let sharing = Sharing { machine: machine.clone(), status, acknowledged: Position::ZERO };
+            self.state().sharing.insert(Arc::clone(&machine.name), sharing);
+            // It looks by itself for what was committed while it was being opened.
+            self.expect_seen(acknowledged, |life| life == &machine.name);
+        }
+    }
+
+    /// The lives that are open and share the store.
+    pub(crate) fn sharing(&self) -> Vec<Arc<str>> {
+        self.state().sharing.keys().cloned().collect()
+    }
+
+    pub(crate) fn is_sharing_no_more(&self, life: &str) {
+        self.state().sharing.remove(life);
+    }
+
+    /// Everybody is to hear of what a life was acknowledged, if it could say so.
+    pub(crate) fn was_announced(self: &Arc<Self>, life: &Arc<str>) {
+        let position = {
+            let mut state = self.state();
+            let Some(sharing) = state.sharing.get(life).filter(|_| self.etcd.is_connected(life)) else { return };
+            let position = sharing.acknowledged;
+            state.told = state.told.max(position);
+            position
+        };
+        self.expect_seen(position, |other| other != life);
+    }
+
+    /// Those who share the store will see a position without asking for it, if nothing goes wrong with their storage.
+    fn expect_seen(self: &Arc<Self>, position: Position, who: impl Fn(&Arc<str>) -> bool) {
+        let is_behind = |sharing: &Sharing| sharing.status.borrow().position < position;
+        let others: Vec<_> = {
+            let sharing = self.state().sharing.clone();
+            let others = sharing.into_iter().filter(|(life, sharing)| who(life) && is_behind(sharing));
+            others.filter_map(|(life, sharing)| Some((life, sharing.machine.troubles()?))).collect()
+        };
+        if others.is_empty() {
+            return;
+        }
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(SEEN_WITHIN).await;
+            for (life, troubles) in others {
+                let Some(sharing) = this.state().sharing.get(&life).cloned() else { continue };
+                if sharing.machine.troubles() != Some(troubles) {
+                    continue;
+                }
+                this.count("commits of others that became visible");
+                let visible = sharing.status.borrow().position;
+                if visible < position {
+                    this.fail(format!("{life} does not see {position} after {SEEN_WITHIN:?}, but {visible}"));
+                }
+            }
+        });
+    }
+
+    /// What each of those who share the store shows now, and what they all should.
+    pub(crate) fn shown(&self) -> (Vec<(Arc<str>, Status)>, Position) {
+        let state = self.state();
+        let shown = state.sharing.iter();
+        (shown.map(|(life, sharing)| (Arc::clone(life), sharing.status.borrow().clone())).collect(), state.told)
     }
 
     /// Notes whether the caller leads now.
@@ -326,8 +432,11 @@ impl World {
                 self.count("commits that were refused by maintenance");
                 Outcome::Failed
             }
-            Err(Error::TakenOver { .. }) => {
-                self.count("leaders that were deposed");
+            Err(Error::TakenOver { message }) => {
+                self.count(match message.starts_with("role") {
+                    true => "leaders that were deposed",
+                    false => "commits that were refused after a take-over",
+                });
                 Outcome::Failed
             }
             Err(Error::Storage { .. } | Error::Closed) => Outcome::Failed,
