@@ -250,9 +250,10 @@ impl Committer {
     }
 
     async fn try_catch_up(&mut self) -> Result<()> {
-        // More at once for each time that everything was there, so that a log which goes on meanwhile is caught up with.
-        let mut ahead = 1;
+        // As many at once as were there so far, so that a log which goes on meanwhile is caught up with.
+        let mut applied = 0;
         loop {
+            let ahead = u64::clamp(applied, 1, READ_AHEAD_MAX);
             if self.left_behind || self.store.is_base_gone() {
                 self.reopen().await?;
             }
@@ -268,7 +269,10 @@ impl Committer {
                 match found {
                     _ if self.left_behind => break,
                     Ok(Some(found)) if broken::is(Broken::CatchUpStopsEarly) => return self.apply_foreign(found),
-                    Ok(Some(found)) => self.apply_foreign(found)?,
+                    Ok(Some(found)) => {
+                        self.apply_foreign(found)?;
+                        applied += 1;
+                    }
                     // An import does not go on in the log, but in a checkpoint.
                     Ok(None) => match self.store.import_pending() {
                         Some(import) if newest::numbers(&self.source.log).await?.last() >= Some(&import) => {
@@ -280,7 +284,6 @@ impl Committer {
                     Err(error) => return Err(error),
                 }
             }
-            ahead = (2 * ahead).min(READ_AHEAD_MAX);
         }
     }
 
