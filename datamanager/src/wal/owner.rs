@@ -99,7 +99,14 @@ impl WalDataManager {
         let mut attempt = 1;
         loop {
             let at = self.snapshot();
-            let current = self.get_own(&at, OWNER).await?;
+            let current = match self.get_own(&at, OWNER).await {
+                // It was cleaned since; the newest checkpoint has been gone over to.
+                Err(Error::PositionExpired { .. }) if attempt < ATTEMPTS_MAX => {
+                    attempt += 1;
+                    continue;
+                }
+                read => read?,
+            };
             let current: Option<Owner> = current.and_then(|value| serde_json::from_slice(&value).ok());
             if holder.is_none() && current.as_ref().is_none_or(|owner| owner.holder.is_none()) {
                 return Ok(());

@@ -50,7 +50,8 @@ pub(crate) async fn live(world: Arc<World>, index: u64) -> Option<(Arc<str>, Wal
         tokio::pin!(until);
         let writer = |attempt: u64| {
             let mut id = [0; 16];
-            for (part, number) in id.chunks_exact_mut(4).zip([index, life, attempt, 7]) {
+            // What failed to open may still write, and files are named after the first half.
+            for (part, number) in id.chunks_exact_mut(4).zip([index | attempt << 8, life, attempt, 7]) {
                 part.copy_from_slice(&(number as u32).to_be_bytes());
             }
             id

@@ -70,8 +70,9 @@ async fn run(world: &Arc<World>) -> Result<(), String> {
         alive.extend(process.await.map_err(|error| format!("a process ended with {error}"))?);
     }
     trouble.shutdown().await;
-    world.calm_down().await;
+    // First, because what lands late takes minutes.
     hints::mend(world);
+    world.calm_down().await;
     // What is queued in processes whose callers went away is still committed.
     loop {
         let tip = world.disk.tip();

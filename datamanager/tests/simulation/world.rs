@@ -324,7 +324,12 @@ impl World {
         if let Ok(position) = answer {
             let mut state = self.state();
             state.acknowledged = state.acknowledged.max(*position);
-            let life = Arc::clone(&state.record.attempts[id as usize].life);
+            let attempt = &state.record.attempts[id as usize];
+            let life = Arc::clone(&attempt.life);
+            // What changes nothing is acknowledged where it was checked, and that nobody announces.
+            if attempt.actions.is_empty() && attempt.groups.is_empty() {
+                return;
+            }
             if let Some(sharing) = state.sharing.get_mut(&life) {
                 sharing.acknowledged = sharing.acknowledged.max(*position);
             }

@@ -20,6 +20,8 @@ pub(super) struct Client {
     seen: u64,
     /// Whether it could be connected.
     pub(super) is_reachable: bool,
+    /// Whether everything flows: it is not before its lease is known to go on.
+    pub(super) is_linked: bool,
     /// Until when it believes in its lease without having heard anything; none while it is connected.
     believes_until: Option<Instant>,
     wants: BTreeMap<String, Want>,
@@ -55,6 +57,7 @@ impl Client {
             lease: 0,
             seen: 0,
             is_reachable: true,
+            is_linked: false,
             believes_until: None,
             wants: BTreeMap::new(),
             board: watch::Sender::default(),
@@ -66,6 +69,7 @@ impl Client {
 
     /// Nothing is heard any more; what is believed is believed until then.
     pub(super) fn cut_off(&mut self, until: Instant, reason: &str) {
+        self.is_linked = false;
         self.believes_until = Some(until);
         for want in self.wants.values() {
             if let Want::Leading { belief, .. } = want {
@@ -98,6 +102,7 @@ impl Client {
 
     /// Hears of everything again.
     pub(super) fn connected(&mut self, memory: &Memory) {
+        self.is_linked = true;
         self.believes_until = None;
         for want in self.wants.values() {
             if let Want::Leading { belief, .. } = want {

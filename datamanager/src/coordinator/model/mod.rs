@@ -131,7 +131,7 @@ impl Shared {
 
 impl State {
     fn is_connected(&self, client: &Client) -> bool {
-        !self.is_down && client.is_reachable
+        !self.is_down && client.is_linked
     }
 
     fn connected(&self) -> Vec<String> {
@@ -156,6 +156,18 @@ impl State {
             self.candidates_are_gone(lease);
         }
         self.settle();
+    }
+
+    /// Connects everybody who can be: nobody does anything before it knows what became of its lease.
+    fn begin_all(&mut self) {
+        if self.is_down {
+            return;
+        }
+        self.clients.values_mut().for_each(|client| client.is_linked = false);
+        let reachable = self.clients.iter().filter(|(_, client)| client.is_reachable);
+        for name in reachable.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
+            self.begin(&name);
+        }
     }
 
     /// Whoever is gone may have committed something, and ended before saying so.
@@ -312,9 +324,7 @@ impl ModelEtcd {
         let until = Instant::now() + self.shared.lease;
         state.memory.let_all_run_out(until);
         self.shared.watch_leases(state, until);
-        for name in state.connected() {
-            state.begin(&name);
-        }
+        state.begin_all();
     }
 
     /// Lets no announcement arrive until [`release_announcements`](Self::release_announcements).
@@ -335,9 +345,7 @@ impl ModelEtcd {
     pub fn compact(&self) {
         let state = &mut *self.shared.state();
         state.held.iter_mut().for_each(Vec::clear);
-        for name in state.connected() {
-            state.begin(&name);
-        }
+        state.begin_all();
     }
 
     /// Ends the lease of a process, as an operator may.

@@ -184,3 +184,17 @@ async fn the_end_of_a_process_ends_its_lease_and_what_it_led() {
     b.campaign("r").now_or_never().expect("nobody leads it").unwrap();
     assert_eq!(etcd.processes(), ["b"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn those_who_come_while_it_is_down_are_told_apart_when_it_is_up() {
+    let etcd = ModelEtcd::new();
+    etcd.stop();
+    let (a, b) = (etcd.connect("a"), etcd.connect("b"));
+    let (mut first, mut second) = (Box::pin(a.campaign("r")), Box::pin(b.campaign("r")));
+    assert!(poll!(first.as_mut()).is_pending() && poll!(second.as_mut()).is_pending());
+    etcd.start();
+    let first = first.now_or_never().expect("it is the first").unwrap();
+    assert!(poll!(second.as_mut()).is_pending());
+    drop(first);
+    second.now_or_never().expect("it is the next").unwrap();
+}
