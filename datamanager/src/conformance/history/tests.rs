@@ -329,7 +329,7 @@ fn the_search_does_not_get_lost_in_what_is_never_read() {
     let values: Vec<Bytes> = (0..2_000).map(|n| n.to_string().into()).collect();
     let write = |n: usize| {
         let put = Action::Put { collection: "c".into(), key: "a".into(), value: values[n].clone() };
-        let outcome = if n % 100 == 0 { Outcome::Unknown } else { told(0, n as u64 + 50, n as u64).outcome };
+        let outcome = if n.is_multiple_of(100) { Outcome::Unknown } else { told(0, n as u64 + 50, n as u64).outcome };
         Operation { writes: vec![put], ..untold(n as u64, outcome) }
     };
     let mut operations: Vec<_> = (0..values.len()).map(write).collect();
