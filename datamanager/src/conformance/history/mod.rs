@@ -61,11 +61,10 @@ use bytes::Bytes;
 
 use crate::{Action, Committed, Position};
 
-pub use violation::Violation;
+pub use violation::{Entry, Value, Violation};
 
 /// What a transaction that was tried once asked for, and what was said of it. A retry is an operation of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Operation {
     /// Which process asked. One that was restarted is another one.
     pub process: u64,
