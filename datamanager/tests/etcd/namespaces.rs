@@ -39,13 +39,6 @@ pub(crate) struct Inhabitant {
     thread: Option<JoinHandle<()>>,
 }
 
-/// A command that runs in a namespace.
-pub(crate) fn inside(namespace: &str, program: &str) -> tokio::process::Command {
-    let mut command = tokio::process::Command::new("ip");
-    command.args(["netns", "exec", namespace, program]);
-    command
-}
-
 #[track_caller]
 fn ip(arguments: &str) {
     let output =

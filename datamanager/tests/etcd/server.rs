@@ -18,8 +18,6 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::namespaces::inside;
-
 /// The lease of all tests: as short as etcd takes it, and a second.
 pub(crate) const LEASE: Duration = Duration::from_secs(3);
 
@@ -211,6 +209,13 @@ impl Cluster {
         assert!(output.status.success(), "etcdctl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
+}
+
+/// A command that runs in a network namespace.
+fn inside(namespace: &str, program: &str) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace, program]);
+    command
 }
 
 /// The settings of all tests.

@@ -31,12 +31,15 @@ const LED: Collection<u64> = Collection::new("led");
 /// Between two commits of one process: there is more to see than who is fastest.
 const PACE: Duration = Duration::from_millis(5);
 
+/// Numbers, and where in the log each was counted.
+type Told = Vec<(u64, Position)>;
+
 /// Three processes at work.
 pub(crate) struct Service {
     directory: TempDir,
     processes: Vec<Process>,
     /// By process: what it was told of its increments of the number that all share.
-    told: Vec<Arc<watch::Sender<Vec<(u64, Position)>>>>,
+    told: Vec<Arc<watch::Sender<Told>>>,
     led: Arc<AtomicU64>,
     end: CancellationToken,
     tasks: JoinSet<()>,
@@ -184,7 +187,7 @@ impl Service {
 }
 
 /// Increments the number that all share, for ever.
-async fn count(data: WalDataManager, told: Arc<watch::Sender<Vec<(u64, Position)>>>) {
+async fn count(data: WalDataManager, told: Arc<watch::Sender<Told>>) {
     loop {
         let counted = data.transact(async |tx| {
             let next = tx.get(&NUMBERS, "shared").await?.unwrap_or(0) + 1;

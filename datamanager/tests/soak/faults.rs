@@ -12,8 +12,7 @@ use crate::{
     place::Place,
     random::Random,
     s3::S3Server,
-    server::LEASE,
-    stage::{self, Stage},
+    stage::{self, LEASE, Stage},
     worker::Load,
 };
 

@@ -12,8 +12,7 @@ use crate::{
     observer::Board,
     place::{Place, now},
     random::Random,
-    server::LEASE,
-    stage::{self, BACK_WITHIN, Stage},
+    stage::{self, BACK_WITHIN, LEASE, Stage},
     worker::Load,
 };
 

@@ -28,6 +28,9 @@ use crate::{
 /// lease of somebody who is gone, an opening, and what a busy machine takes.
 pub(crate) const BACK_WITHIN: Duration = Duration::from_secs(40);
 
+/// The lease of all processes: the default.
+pub(crate) const LEASE: Duration = Duration::from_secs(4);
+
 pub(crate) struct Stage {
     // Dropped in this order.
     pub(crate) children: Vec<Child>,
@@ -106,7 +109,7 @@ impl Stage {
     /// Freezes a process for longer than a lease.
     pub(crate) async fn pause(&self, slot: usize) {
         self.children[slot].signal(Signal::STOP);
-        sleep(server::LEASE + Duration::from_secs(2)).await;
+        sleep(LEASE + Duration::from_secs(2)).await;
         self.children[slot].signal(Signal::CONT);
     }
 

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use runyard_datamanager::{
     Action, DataManager, Error, Leadership, Position, ReadSet, Snapshot, Transaction, WalDataManager,
-    coordinator::EtcdCoordinator,
+    coordinator::{EtcdCoordinator, EtcdSettings},
 };
 use rustix::process::{Signal, set_parent_process_death_signal};
 use serde::{Deserialize, Serialize};
@@ -19,7 +19,6 @@ use crate::{
     follower, latency, leader, mix,
     place::{self, Place, now},
     record::{Begun, Entry, Line, Recorder, Said},
-    server,
 };
 
 /// How many tasks of a process write.
@@ -69,7 +68,8 @@ pub(crate) async fn run(spec: Spec) {
     set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
     let mut terminated = signal(SignalKind::terminate()).unwrap();
     let recorder = Arc::new(Recorder::create(spec.process, &spec.file));
-    let coordinator = retry(async || EtcdCoordinator::connect(server::settings(spec.etcd.clone(), "soak")).await).await;
+    let coordinator =
+        retry(async || EtcdCoordinator::connect(EtcdSettings::new(spec.etcd.clone(), "soak")).await).await;
     let coordinator = Arc::new(coordinator);
     let storage = retry(async || spec.place.open().await).await;
     let open = async || {

@@ -19,6 +19,7 @@ use super::{
     keys::{Announcement, Key},
     lease::Lease,
     mirror::{KeyChange, Mirror},
+    settings::time_to_live,
 };
 use crate::coordinator::LostReason;
 
@@ -269,7 +270,7 @@ async fn keep_or_grant(
             Err(failure) => return Err(failure),
         }
     }
-    let mut lease = connection.grant(shared.settings.lease).await?;
+    let mut lease = connection.grant(time_to_live(shared.settings.lease)).await?;
     memory.lease = Some(lease);
     let keeper = connection.keep(&mut lease).await?;
     memory.lease = Some(lease);

@@ -34,10 +34,10 @@ pub struct EtcdSettings {
     /// How the connection is secured. Default: not at all.
     #[serde(default)]
     pub tls: Option<EtcdTls>,
-    /// After how long a process that is not heard of leads nothing any more: whole seconds, and etcd takes nothing
-    /// below its election timeout, 2 s as a rule. A third of it is what passes between two keep-alives, and how long
-    /// etcd may take to answer one. Default: 4 s, so that of a process that died somebody else leads what it led within
-    /// 5 s.
+    /// After how long somebody else leads what a process led that is not heard of: whole seconds. From 4 s on etcd is told
+    /// a second less, since it looks only every half a second for what has run out; it takes nothing below its election
+    /// timeout, 2 s as a rule. A third of what it is told is what passes between two keep-alives, and how long etcd may
+    /// take to answer one. Default: 4 s.
     #[serde(default = "lease")]
     pub lease: Duration,
     /// How long a connection may take, TLS included. Default: 2 s.
@@ -50,6 +50,12 @@ pub struct EtcdSettings {
 
 fn lease() -> Duration {
     Duration::from_secs(4)
+}
+
+/// What etcd is told of a lease.
+pub(super) fn time_to_live(lease: Duration) -> Duration {
+    let second = Duration::from_secs(1);
+    if lease >= 4 * second { lease - second } else { lease }
 }
 
 fn connect_timeout() -> Duration {
