@@ -24,11 +24,7 @@ const LOOKS_EVERY: Duration = Duration::from_secs(1);
 /// Whether something may be in the log that is not visible here; `before` is what was known at the last look.
 fn is_news(before: Option<Announced>, now: Announced, visible_lsn: u64) -> bool {
     let is_longer = now.lsn > visible_lsn && !broken::is(Broken::AnnouncementUnheeded);
-    is_longer
-        || match before {
-            None => !broken::is(Broken::FirstLookLeftOut),
-            Some(before) => before.gaps != now.gaps && !broken::is(Broken::GapIgnored),
-        }
+    is_longer || before.is_none_or(|before| before.gaps != now.gaps && !broken::is(Broken::GapIgnored))
 }
 
 /// Makes visible what others commit, when it is announced, until the queue or the coordinator is closed.
