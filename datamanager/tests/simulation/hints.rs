@@ -17,10 +17,15 @@ pub(crate) async fn break_links(world: Arc<World>, mut random: Random) {
         let pause = random.millis(1..pause) * world.profile.pace;
         tokio::time::sleep(pause).await;
         let took = random.millis(0..LONGEST_MILLIS);
-        if random.chance(300) {
+        if random.chance(400) {
             world.trace(|| format!("announcements are held for {took:?}"));
             etcd.hold_announcements();
             tokio::time::sleep(took).await;
+            if random.chance(500) {
+                // What was held is lost, and so is the number itself: only a gap tells of it.
+                world.trace(|| "etcd is wiped, with what was held".to_owned());
+                etcd.wipe();
+            }
             etcd.release_announcements();
             continue;
         }
