@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How often a conflicting transaction is tried before the conflict is the caller's.
-const ATTEMPTS_MAX: usize = 64;
+const ATTEMPTS_MAX: usize = 256;
 
 /// Typed reads and retried transactions; a blanket implementation covers every data manager.
 pub trait DataManagerExt: DataManager {
@@ -103,7 +103,7 @@ pub trait DataManagerExt: DataManager {
     /// that it read.
     ///
     /// # Errors
-    /// Those of the body, and of [`DataManager::commit`] ([`Error::Conflict`] only after 64 attempts).
+    /// Those of the body, and of [`DataManager::commit`] ([`Error::Conflict`] only after 256 attempts).
     fn transact<T, E, F, Fut>(&self, mut body: F) -> impl Future<Output = Result<(T, Position), E>> + Send
     where
         F: FnMut(Tx) -> Fut + Send,

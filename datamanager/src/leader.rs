@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How often a conflicting transaction is tried before the conflict is the caller's.
-const ATTEMPTS_MAX: usize = 64;
+const ATTEMPTS_MAX: usize = 256;
 
 /// What is kept under the key of a role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

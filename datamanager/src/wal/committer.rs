@@ -111,8 +111,6 @@ impl Committer {
     async fn commit(&mut self, mut candidates: Vec<Pending>) -> ControlFlow<()> {
         if let Some(until) = self.room.until(self.tip.lsn, Instant::now()) {
             tokio::time::sleep_until(until).await;
-            let bytes = candidates.iter().map(Pending::framed_bytes).sum();
-            candidates.extend(self.queue.take(TRANSACTION_BYTES_MAX.saturating_sub(bytes)));
         }
         // In a row.
         let mut lost = 0;
