@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use runyard_executor_core::contract::{
     ByteStream, CacheHit, CachePut, ClientError, ExecutorId, ExecutorStatus, Fence, Registration, Result,
-    RunServiceClient, StepRef, TaskId, TaskReport,
+    RunServiceClient, Siblings, StepRef, TaskId, TaskReport,
 };
 use runyard_objectstorage::{Body, Durability, GetRange, PutMode, PutOptions, PutSize};
 
@@ -27,6 +27,13 @@ impl RunServiceClient for LocalClient {
             return Ok(());
         }
         Err(ClientError::Unavailable { doing: "sending a heartbeat", source: "the executor is not connected".into() })
+    }
+
+    async fn siblings(&self, executor: &ExecutorId, epoch: u64, siblings: Siblings) -> Result<()> {
+        self.0
+            .note_siblings(executor, epoch, siblings)
+            .await
+            .map_err(client_error("noting the siblings of an executor"))
     }
 
     async fn accept(&self, fence: &Fence) -> Result<()> {

@@ -41,11 +41,13 @@ mod executors;
 mod ids;
 mod layout;
 mod logs;
+mod metrics;
 pub mod model;
 mod process;
 mod rows;
 pub mod scheduler;
 mod service;
+mod settings;
 mod workers;
 
 pub use clock::{Clock, SystemClock};
@@ -53,7 +55,9 @@ pub use error::{Error, ErrorKind, Result};
 pub use ids::IdSource;
 pub use layout::RUN_DATA;
 pub use logs::{LogLine, LogPage, LogPlace};
+pub use metrics::Metrics;
 pub use service::{
     EventSequence, LogRef, LogRequest, NewRun, RunDetail, RunFilter, RunPage, RunService, RunServiceBuilder,
     SequencedEvent, WaitingTaskView,
 };
+pub use settings::Settings;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use super::{Command, ExecutorId, ExecutorStatus, Fence, StepRef, TaskId, TaskReport};
+use super::{Command, ExecutorId, ExecutorStatus, Fence, Siblings, StepRef, TaskId, TaskReport};
 
 /// A result of the contract.
 pub type Result<T, E = ClientError> = std::result::Result<T, E>;
@@ -32,6 +32,11 @@ pub trait RunServiceClient: Send + Sync + fmt::Debug + 'static {
 
     /// Says that the executor is alive.
     async fn heartbeat(&self, executor: &ExecutorId, epoch: u64) -> Result<()>;
+
+    /// Says what has changed about the others of its group since it registered, or since this was called last.
+    ///
+    /// The tasks of those that are [removed](Siblings::removed) are lost at once: the run service need not wait.
+    async fn siblings(&self, executor: &ExecutorId, epoch: u64, siblings: Siblings) -> Result<()>;
 
     /// Takes an assignment. Once this has returned `Ok`, and not before, the executor may start it.
     ///

@@ -67,4 +67,16 @@ pub enum Command {
         /// The attempt.
         attempt: u32,
     },
+    /// Take no new tasks, end when the ones that are held have ended.
+    Drain,
+}
+
+/// What an executor sees of the others of its group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Siblings {
+    /// Who is there.
+    pub seen: Vec<ExecutorId>,
+    /// Who is gone for good, and whose pods have all been removed: nothing of theirs can be executing.
+    pub removed: Vec<ExecutorId>,
 }

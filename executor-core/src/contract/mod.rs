@@ -13,7 +13,7 @@ mod task;
 
 pub use client::{ByteStream, CacheHit, CachePut, ClientError, Registration, Result, RunServiceClient, StreamError};
 pub use environment::{Environment, Value};
-pub use executor::{Command, ExecutorStatus, HeldTask};
+pub use executor::{Command, ExecutorStatus, HeldTask, Siblings};
 pub use ids::{ExecutorId, ID_BYTES_MAX, InvalidName, NAME_BYTES_MAX, RunId, StepRef, TaskId, TaskName};
 pub use report::{AttemptState, Failure, FailureClass, LogEnd, StepReport, StepStatus, TaskReport};
 pub use step::{

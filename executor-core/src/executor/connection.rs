@@ -12,7 +12,7 @@ use super::{
     tasks::Tasks,
 };
 use crate::{
-    contract::{ClientError, ExecutorStatus, HeldTask, Registration},
+    contract::{ClientError, Command, ExecutorStatus, HeldTask, Registration},
     driver::Pod,
 };
 
@@ -167,6 +167,7 @@ async fn serve(
         tokio::select! {
             () = shutdown.cancelled() => return Ok(End::Shutdown),
             command = commands.next() => match command {
+                Some(Ok(Command::Drain)) => drop(executor.task_limit.send_replace(0)),
                 Some(Ok(command)) => tasks.obey(command, current),
                 Some(Err(error)) if error.is_retryable() => return Ok(End::Broken(error)),
                 Some(Err(ClientError::Replaced { .. })) | None => return Err(replaced()),

@@ -59,6 +59,8 @@ impl Tasks {
             Command::Assign { task } => self.assign(*task, limit),
             Command::Stop { task, attempt } => self.stop((task, attempt)),
             Command::Forget { task, attempt } => self.forget(&(task, attempt)),
+            // A matter of the whole executor, not of its tasks.
+            Command::Drain => {}
         }
     }
 

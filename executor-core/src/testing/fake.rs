@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::contract::{
     ByteStream, CacheHit, CachePut, ClientError, Command, ExecutorId, ExecutorStatus, Fence, Registration, Result,
-    RunServiceClient, StepRef, TaskId, TaskReport, TaskSpec,
+    RunServiceClient, Siblings, StepRef, TaskId, TaskReport, TaskSpec,
 };
 
 /// A [`RunServiceClient`] that keeps everything in memory and does as it is told.
@@ -37,6 +37,8 @@ pub struct Stored {
     pub registrations: Vec<ExecutorStatus>,
     /// How many heartbeats came.
     pub heartbeats: u64,
+    /// What executors said of others, in order.
+    pub siblings: Vec<Siblings>,
     /// The attempts that were accepted, in order; one that was accepted again is here again.
     pub accepted: Vec<(TaskId, u32)>,
     /// All reports that were not older than one before, in order.
@@ -227,6 +229,13 @@ impl RunServiceClient for FakeRunService {
                 return Err(ClientError::Replaced { executor: executor.clone() });
             }
             stored.heartbeats += 1;
+            Ok(())
+        })
+    }
+
+    async fn siblings(&self, _: &ExecutorId, _: u64, siblings: Siblings) -> Result<()> {
+        self.change("noting siblings", |stored| {
+            stored.siblings.push(siblings);
             Ok(())
         })
     }

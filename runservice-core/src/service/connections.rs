@@ -1,7 +1,7 @@
 //! How is it written who is connected, and what follows from it for placements? One transaction each.
 
 use runyard_datamanager::{DataManagerExt, Direction, KeyRange, Leadership, Position, Tx};
-use runyard_executor_core::contract::{ExecutorId, RunId, TaskName};
+use runyard_executor_core::contract::{ExecutorId, RunId, Siblings, TaskName};
 
 use super::{
     Core,
@@ -55,6 +55,19 @@ impl Core {
                 && row.process.as_ref() == from
             {
                 row.process = to.cloned();
+                tx.put(&EXECUTORS, id.as_str(), &row).await?;
+            }
+            Ok::<_, Error>(())
+        });
+        noted.await.map(drop)
+    }
+
+    /// Writes which other executors of its group one sees, unless it has registered again meanwhile.
+    pub(crate) async fn note_siblings(&self, id: &ExecutorId, epoch: u64, siblings: Siblings) -> Result<()> {
+        let seen = &siblings.seen;
+        let noted = self.data.transact(|tx| async move {
+            if let Some(mut row) = tx.get(&EXECUTORS, id.as_str()).await?.filter(|row| row.epoch == epoch) {
+                row.status.siblings.clone_from(seen);
                 tx.put(&EXECUTORS, id.as_str(), &row).await?;
             }
             Ok::<_, Error>(())

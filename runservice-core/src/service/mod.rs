@@ -24,11 +24,12 @@ pub use self::{
     query::{EventSequence, LogRef, LogRequest, RunDetail, RunFilter, RunPage, SequencedEvent, WaitingTaskView},
 };
 use crate::{
-    Clock, IdSource, Result, SystemClock,
+    Clock, IdSource, Result, Settings, SystemClock,
     client::LocalClient,
     engine::Event,
     executors::Sessions,
     logs::{LogPage, LogPlace, Logs},
+    metrics::{Counters, Metrics},
     model::{GroupPath, Run, RunConfig},
     process::Process,
     scheduler::{DefaultScheduler, Scheduler},
@@ -56,6 +57,8 @@ pub(crate) struct Core {
     pub(crate) sessions: Sessions,
     pub(crate) coordinator: Option<Arc<dyn Coordinator>>,
     pub(crate) process: Process,
+    pub(crate) settings: Settings,
+    pub(crate) counters: Counters,
 }
 
 /// Puts a [`RunService`] together.
@@ -68,6 +71,7 @@ pub struct RunServiceBuilder {
     ids: Arc<IdSource>,
     coordinator: Option<Arc<dyn Coordinator>>,
     process_name: Option<String>,
+    settings: Settings,
 }
 
 impl RunServiceBuilder {
@@ -104,15 +108,34 @@ impl RunServiceBuilder {
         self
     }
 
+    /// Sets the numbers that it goes by.
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
     /// The service. Nothing runs until [`RunService::run`] is polled.
     pub fn build(self) -> RunService {
-        let Self { data, storage, scheduler, clock, ids, coordinator, process_name } = self;
+        let Self { data, storage, scheduler, clock, ids, coordinator, process_name, settings } = self;
         let shared = coordinator.as_ref().is_some_and(|coordinator| coordinator.sole_holder().is_none());
         let logs = Logs::new(Arc::clone(&storage), shared);
         let sessions = Sessions::default();
         let process = Process::new(ids.process(), process_name, coordinator.is_none());
+        let counters = Counters::default();
         RunService {
-            core: Arc::new(Core { data, storage, scheduler, clock, ids, logs, sessions, coordinator, process }),
+            core: Arc::new(Core {
+                data,
+                storage,
+                scheduler,
+                clock,
+                ids,
+                logs,
+                sessions,
+                coordinator,
+                process,
+                settings,
+                counters,
+            }),
         }
     }
 }
@@ -128,6 +151,7 @@ impl RunService {
             ids: Arc::new(IdSource::from_system()),
             coordinator: None,
             process_name: None,
+            settings: Settings::default(),
         }
     }
 
@@ -220,6 +244,11 @@ impl RunService {
     /// Streams every event after a sequence, then what happens, as it happens.
     pub fn events(&self, after: EventSequence) -> BoxStream<'static, Result<SequencedEvent>> {
         self.core.events(after)
+    }
+
+    /// What this process has done since the service was built.
+    pub fn metrics(&self) -> Metrics {
+        self.core.counters.read()
     }
 
     /// The sequence of the last thing that happened: events after it are news.
