@@ -46,6 +46,7 @@ impl RunServiceClient for LocalClient {
 
     async fn append_log(&self, fence: &Fence, step: StepRef, offset: u64, bytes: Bytes) -> Result<u64> {
         self.0.fenced_assignment(fence).await?;
+        self.0.counters.log_bytes_received.add(bytes.len() as u64);
         self.0.logs.append(&(fence.task.clone(), fence.attempt, step), offset, bytes).await
     }
 

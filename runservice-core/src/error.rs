@@ -2,7 +2,10 @@
 
 use runyard_executor_core::contract::{InvalidName, RunId};
 
-use crate::engine::{Refusal, RefusalKind};
+use crate::{
+    engine::{Refusal, RefusalKind},
+    sealer::SealError,
+};
 
 /// The result of a call to the run service.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -136,6 +139,15 @@ impl Error {
 impl From<InvalidName> for Error {
     fn from(error: InvalidName) -> Self {
         Self::BadRequest { message: error.to_string() }
+    }
+}
+
+impl From<SealError> for Error {
+    fn from(error: SealError) -> Self {
+        Self::Internal {
+            message: format!("the secrets of the run cannot be sealed: {error}"),
+            source: Some(error.into()),
+        }
     }
 }
 

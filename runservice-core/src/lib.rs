@@ -46,6 +46,7 @@ pub mod model;
 mod process;
 mod rows;
 pub mod scheduler;
+pub mod sealer;
 mod service;
 mod settings;
 mod workers;

@@ -47,6 +47,10 @@ pub struct RunConfig {
     /// What a user should know though the run can go on, such as an unresolved variable.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Whether the secret values are those of a [`Sealer`](crate::sealer::Sealer). Set by the run service, which refuses to
+    /// create a run that says so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
 }
 
 /// What a new run does about other runs of its group.
@@ -141,6 +145,7 @@ impl RunConfig {
             annotations: BTreeMap::new(),
             setup_errors: Vec::new(),
             warnings: Vec::new(),
+            sealed: false,
         }
     }
 

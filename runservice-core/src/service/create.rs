@@ -11,6 +11,7 @@ use crate::{
     engine::{self, Admission, Event, GroupMember, RunIdentity},
     layout::{self, COUNTERS, IDEMPOTENCY, QUEUE, RUNNING, RUNS},
     model::{GroupPath, Run, RunConfig},
+    sealer,
 };
 
 /// A run to be created.
@@ -34,6 +35,9 @@ impl From<RunConfig> for NewRun {
 impl Core {
     pub(super) async fn create(&self, mut new: NewRun) -> Result<Run> {
         check(&mut new.config)?;
+        if let Some(sealer) = &self.sealer {
+            sealer::seal(&**sealer, &mut new.config).await?;
+        }
         let id = self.ids.run();
         let tasks: Vec<_> = new.config.tasks.keys().map(|_| self.ids.task()).collect();
         let (created, _) = self
@@ -43,6 +47,10 @@ impl Core {
                 async move { Work::new(self, tx).create(new, id, tasks).await }
             })
             .await?;
+        // Not if it was created before, under the same idempotency key.
+        if created.id == id {
+            self.counters.runs_created.add(1);
+        }
         Ok(created)
     }
 }
@@ -112,6 +120,11 @@ fn check(config: &mut RunConfig) -> Result<()> {
     if config.name.is_empty() || config.name.len() > NAME_BYTES_MAX {
         return Err(Error::BadRequest {
             message: format!("the name of a run has 1 to {NAME_BYTES_MAX} bytes, this one {}", config.name.len()),
+        });
+    }
+    if config.sealed {
+        return Err(Error::BadRequest {
+            message: "the run config says that its secrets are sealed: only the run service seals them".to_owned(),
         });
     }
     if !config.setup_errors.is_empty() {

@@ -33,6 +33,7 @@ use crate::{
     model::{GroupPath, Run, RunConfig},
     process::Process,
     scheduler::{DefaultScheduler, Scheduler},
+    sealer::Sealer,
     workers,
 };
 
@@ -59,6 +60,7 @@ pub(crate) struct Core {
     pub(crate) process: Process,
     pub(crate) settings: Settings,
     pub(crate) counters: Counters,
+    pub(crate) sealer: Option<Arc<dyn Sealer>>,
 }
 
 /// Puts a [`RunService`] together.
@@ -72,6 +74,7 @@ pub struct RunServiceBuilder {
     coordinator: Option<Arc<dyn Coordinator>>,
     process_name: Option<String>,
     settings: Settings,
+    sealer: Option<Arc<dyn Sealer>>,
 }
 
 impl RunServiceBuilder {
@@ -108,6 +111,14 @@ impl RunServiceBuilder {
         self
     }
 
+    /// Seals secret values before they are stored. Default: none, they are stored as they are.
+    ///
+    /// All processes on a store are given sealers that open what the others seal.
+    pub fn sealer(mut self, sealer: impl Sealer) -> Self {
+        self.sealer = Some(Arc::new(sealer));
+        self
+    }
+
     /// Sets the numbers that it goes by.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
@@ -116,7 +127,7 @@ impl RunServiceBuilder {
 
     /// The service. Nothing runs until [`RunService::run`] is polled.
     pub fn build(self) -> RunService {
-        let Self { data, storage, scheduler, clock, ids, coordinator, process_name, settings } = self;
+        let Self { data, storage, scheduler, clock, ids, coordinator, process_name, settings, sealer } = self;
         let shared = coordinator.as_ref().is_some_and(|coordinator| coordinator.sole_holder().is_none());
         let logs = Logs::new(Arc::clone(&storage), shared);
         let sessions = Sessions::default();
@@ -135,6 +146,7 @@ impl RunServiceBuilder {
                 process,
                 settings,
                 counters,
+                sealer,
             }),
         }
     }
@@ -152,6 +164,7 @@ impl RunService {
             coordinator: None,
             process_name: None,
             settings: Settings::default(),
+            sealer: None,
         }
     }
 

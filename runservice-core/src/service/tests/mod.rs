@@ -1,6 +1,7 @@
 //! The service as its callers and its executors see it, on memory.
 
 mod hints;
+mod secrets;
 mod shared;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
