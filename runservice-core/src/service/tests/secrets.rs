@@ -30,8 +30,7 @@ fn full_of_secrets() -> RunConfig {
 
 /// A service on a data manager whose objects can be looked at.
 async fn sealed_yard(storage: &Arc<MemoryStorage>, sealer: Option<AeadSealer>) -> Yard {
-    let data: Arc<dyn DataManager> =
-        Arc::new(WalDataManager::builder(storage.clone()).open().await.expect("opened"));
+    let data: Arc<dyn DataManager> = Arc::new(WalDataManager::builder(storage.clone()).open().await.expect("opened"));
     let builder = RunService::builder(Arc::clone(&data), Arc::clone(storage));
     let runs = match sealer {
         Some(sealer) => builder.sealer(sealer).build(),
