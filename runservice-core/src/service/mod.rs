@@ -5,8 +5,11 @@
 
 mod connections;
 mod create;
+mod delete;
+mod events;
 mod query;
 mod reports;
+mod restart;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -21,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     create::NewRun,
-    query::{EventSequence, LogRef, LogRequest, RunDetail, RunFilter, RunPage, SequencedEvent, WaitingTaskView},
+    events::{EventSequence, InvalidSequence, SequencedEvent},
+    query::{LogRef, LogRequest, RunDetail, RunFilter, RunPage, WaitingTaskView},
+    restart::RestartPoint,
 };
 use crate::{
     Clock, IdSource, Result, Settings, SystemClock,
@@ -182,7 +187,7 @@ impl RunService {
     /// Those of the data manager that a new attempt would meet again, such as that another process has taken the store
     /// over.
     pub async fn run(&self, shutdown: CancellationToken) -> Result<()> {
-        workers::run(Arc::clone(&self.core), shutdown).await
+        Box::pin(workers::run(Arc::clone(&self.core), shutdown)).await
     }
 
     /// Creates a run, and starts it if nothing of its group is in the way. Durable when it returns.
@@ -202,6 +207,34 @@ impl RunService {
     /// Cancels a run that is still queued.
     pub async fn cancel(&self, run: &RunId) -> Result<Run> {
         self.core.apply(run, Event::Cancel).await
+    }
+
+    /// Repeats a finished or cancelled run: a new run of the same group, with a new number, name, annotations and definition
+    /// as they were.
+    ///
+    /// From failed tasks, the tasks that succeeded after nothing but successes are shared by both runs, with their logs and
+    /// workspace archives; approvals are asked for again for the others.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`](crate::Error::BadRequest) that says what is in the way, such as that nothing failed, or that
+    /// archives of shared tasks have expired.
+    pub async fn restart(&self, run: &RunId, from: RestartPoint) -> Result<Run> {
+        self.core.restart(run, from).await
+    }
+
+    /// Deletes a final run and all that belongs to it alone; what it shares with a restart stays with that.
+    ///
+    /// When it returns, the run is gone; its objects follow. Its idempotency key is free again.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`](crate::Error::BadRequest) if it is not final, or pinned.
+    pub async fn delete(&self, run: &RunId) -> Result<()> {
+        self.core.delete(run).await
+    }
+
+    /// Keeps a run with all that belongs to it, however old it becomes, or does not any more.
+    pub async fn set_pinned(&self, run: &RunId, pinned: bool) -> Result<Run> {
+        self.core.set_pinned(run, pinned).await
     }
 
     /// Approves a task: as a user, whom the scheduler's policy counts, or outright.
@@ -255,6 +288,10 @@ impl RunService {
     }
 
     /// Streams every event after a sequence, then what happens, as it happens.
+    ///
+    /// # Errors
+    /// [`Error::EventsExpired`](crate::Error::EventsExpired) if events after it are not kept any more: read what there is
+    /// ([`list`](Self::list)), and go on from the sequence of the error.
     pub fn events(&self, after: EventSequence) -> BoxStream<'static, Result<SequencedEvent>> {
         self.core.events(after)
     }
