@@ -59,6 +59,8 @@ pub(crate) const RUNS_BY_CREATED: &str = "created";
 pub(crate) const RUNS_LIVE: &str = "live";
 pub(crate) const RUNS_BY_AGE: &str = "age";
 
+/// What the last change of a run left as its tag, by run id: whoever has read it has read the run and its tasks.
+pub(crate) const TAGS: Collection<String> = Collection::new("runtags");
 /// Run configs by run id.
 pub(crate) const CONFIGS: Collection<RunConfig> = Collection::new("runconfigs");
 /// Tasks by [`task_key`].

@@ -35,6 +35,7 @@ impl Core {
             let event = Event::Assign { task: task.clone(), attempt, executor: executor.clone() };
             Work::new(self, tx).step(run, &event).await
         };
+        let _turn = self.turns.take(run).await;
         let (_, position) = self.led(leadership, assign).await?;
         self.counters.tasks_assigned.add(1);
         Ok(position)

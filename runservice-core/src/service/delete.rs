@@ -7,7 +7,7 @@ use super::{Core, store::Work};
 use crate::{
     Error, Result,
     engine::{Change, RunEvent},
-    layout::{self, CHORES, CONFIGS, IDEMPOTENCY, LOGS, REFERENCES, RUNS, TASKS},
+    layout::{self, CHORES, CONFIGS, IDEMPOTENCY, LOGS, REFERENCES, RUNS, TAGS, TASKS},
     model::{Run, RunConfig, RunState, Task},
     rows::{Chore, TaskData},
 };
@@ -41,7 +41,7 @@ impl Core {
 impl Work<'_> {
     async fn delete(&self, id: &RunId) -> Result<()> {
         let (config, state) = self.load(id).await?;
-        let RunState { run, tasks } = &state;
+        let RunState { run, tasks } = &*state;
         let refuse = |rule: &str| Error::BadRequest { message: format!("run #{} {rule}", run.number) };
         if !run.phase.is_final() {
             return Err(refuse("is not over: stop or cancel it before it is deleted"));
@@ -58,13 +58,14 @@ impl Work<'_> {
             self.tx.delete(&IDEMPOTENCY, key).await?;
         }
         self.tx.delete(&CONFIGS, id.as_str()).await?;
+        self.tx.delete(&TAGS, id.as_str()).await?;
         self.tx.delete(&RUNS, id.as_str()).await?;
         self.emit(RunEvent::of(run, Change::RunDeleted))
     }
 
     async fn expire(&self, id: &RunId, data: TaskData) -> Result<u64> {
-        let (config, mut state) = self.load(id).await?;
-        let run = &state.run;
+        let (config, state) = self.load(id).await?;
+        let mut run = state.run.clone();
         let (has_expired, change) = match data {
             TaskData::Logs => (run.logs_expired, Change::RunLogsExpired),
             TaskData::Workspaces => (run.workspaces_expired, Change::RunWorkspacesExpired),
@@ -74,10 +75,10 @@ impl Work<'_> {
         }
         let freed = self.release(&config, &state, data).await?;
         match data {
-            TaskData::Logs => state.run.logs_expired = true,
-            TaskData::Workspaces => state.run.workspaces_expired = true,
+            TaskData::Logs => run.logs_expired = true,
+            TaskData::Workspaces => run.workspaces_expired = true,
         }
-        self.put_run(&state.run, change).await?;
+        self.put_run(&run, change).await?;
         Ok(freed)
     }
 
@@ -128,6 +129,7 @@ impl Work<'_> {
 
     async fn put_run(&self, run: &Run, change: Change) -> Result<()> {
         self.tx.put(&RUNS, run.id.as_str(), run).await?;
+        self.tag(&run.id).await?;
         self.emit(RunEvent::of(run, change))
     }
 }

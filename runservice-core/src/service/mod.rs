@@ -15,6 +15,7 @@ mod restart;
 mod store;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use runyard_executor_core::contract::{ExecutorId, RunId, RunServiceClient, TaskN
 use runyard_objectstorage::ObjectStorage;
 use tokio_util::sync::CancellationToken;
 
+use self::turns::Turns;
 pub use self::{
     create::NewRun,
     events::{EventSequence, InvalidSequence, SequencedEvent},
@@ -69,6 +71,7 @@ pub(crate) struct Core {
     pub(crate) settings: Settings,
     pub(crate) counters: Counters,
     pub(crate) sealer: Option<Arc<dyn Sealer>>,
+    pub(crate) turns: Turns,
 }
 
 /// Puts a [`RunService`] together.
@@ -155,6 +158,7 @@ impl RunServiceBuilder {
                 settings,
                 counters,
                 sealer,
+                turns: Turns::default(),
             }),
         }
     }
@@ -338,6 +342,7 @@ impl RunService {
 impl Core {
     /// Makes one event happen to a run, with everything that follows from it.
     pub(crate) async fn apply(&self, run: &RunId, event: Event) -> Result<Run> {
+        let _turn = self.turns.take(run).await;
         let step = |tx| {
             let event = &event;
             async move { Ok::<_, crate::Error>(store::Work::new(self, tx).step(run, event).await?.run) }

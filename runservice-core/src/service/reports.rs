@@ -1,5 +1,7 @@
 //! What becomes of what an executor says: registration, acceptance, reports.
 
+use std::sync::Arc;
+
 use runyard_datamanager::{DataManagerExt, Tx};
 use runyard_executor_core::contract::{
     ClientError, Command, ExecutorId, ExecutorStatus, Failure, FailureClass, Fence, Registration, RunId, TaskId,
@@ -138,7 +140,7 @@ impl Core {
         }
     }
 
-    async fn load(&self, run: &RunId) -> Result<(RunConfig, RunState)> {
+    async fn load(&self, run: &RunId) -> Result<(Arc<RunConfig>, Arc<RunState>)> {
         let (loaded, _) = self.data.transact(|tx| async move { Work::new(self, tx).load(run).await }).await?;
         Ok(loaded)
     }
@@ -165,6 +167,12 @@ impl Core {
         doing: &'static str,
         event: impl Fn(runyard_executor_core::contract::TaskName) -> Event + Sync,
     ) -> Result<(), ClientError> {
+        // Which run it is; whether the fence holds is looked at when it is committed.
+        let row = self.data.read(&self.data.snapshot(), &ASSIGNMENTS, fence.task.as_str()).await;
+        let _turn = match row.map_err(Error::from).map_err(client_error(doing))? {
+            Some(row) => Some(self.turns.take(&row.run).await),
+            None => None,
+        };
         let outcome = self
             .data
             .transact(|tx| {

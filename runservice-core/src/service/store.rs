@@ -3,14 +3,16 @@
 //! What differs between the state before and after is written, with what follows from it: the rows that say which run
 //! of a group runs, who waits in the queue, which tasks wait for an executor, which are scheduled, and the events.
 
+use std::sync::Arc;
+
 use runyard_datamanager::{Direction, KeyRange, Tx};
 use runyard_executor_core::contract::RunId;
 
-use super::Core;
+use super::{Core, turns::Kept};
 use crate::{
     Error, Result,
     engine::{self, Effect, Event, RunEvent, Stepped},
-    layout::{self, ASSIGNMENTS, CONFIGS, EVENTS, LOGS, QUEUE, READY, RUNNING, RUNS, TASKS},
+    layout::{self, ASSIGNMENTS, CONFIGS, EVENTS, LOGS, QUEUE, READY, RUNNING, RUNS, TAGS, TASKS},
     model::{GroupPath, RunConfig, RunPhase, RunState},
     rows::{AssignmentRow, EventRow},
     scheduler::WaitingTask,
@@ -28,8 +30,19 @@ impl<'a> Work<'a> {
         Self { core, tx, now: core.clock.now() }
     }
 
-    /// Loads a run with its tasks.
-    pub(super) async fn load(&self, id: &RunId) -> Result<(RunConfig, RunState)> {
+    /// Loads a run with its tasks. Every change of them changes the tag, so to read that is to read all of them.
+    pub(super) async fn load(&self, id: &RunId) -> Result<(Arc<RunConfig>, Arc<RunState>)> {
+        let tag = self.tx.get(&TAGS, id.as_str()).await?.ok_or_else(|| Error::no_run(id))?;
+        if let Some(Kept { config, state, .. }) = self.core.turns.kept(id, &tag) {
+            return Ok((config, state));
+        }
+        let (config, state) = self.read(id).await?;
+        let (config, state) = (Arc::new(config), Arc::new(state));
+        self.core.turns.keep(Kept { tag, config: Arc::clone(&config), state: Arc::clone(&state) });
+        Ok((config, state))
+    }
+
+    async fn read(&self, id: &RunId) -> Result<(RunConfig, RunState)> {
         let config = self.tx.get(&CONFIGS, id.as_str()).await?.ok_or_else(|| Error::no_run(id))?;
         let run = self.tx.get(&RUNS, id.as_str()).await?.ok_or_else(|| Error::no_run(id))?;
         let range = KeyRange::prefix(layout::tasks_prefix(id));
@@ -56,7 +69,14 @@ impl<'a> Work<'a> {
         if run.phase == RunPhase::Queued {
             self.tx.put(&QUEUE, layout::queue_key(&run.group, run.number), &run.id).await?;
         }
-        Ok(self.save(config, None, created).await?.0)
+        Ok(self.save(&Arc::new(config.clone()), None, created).await?.0)
+    }
+
+    /// Says that a run, or one of its tasks, is not what it was.
+    pub(super) async fn tag(&self, id: &RunId) -> Result<String> {
+        let tag = self.core.ids.object();
+        self.tx.put(&TAGS, id.as_str(), &tag).await?;
+        Ok(tag)
     }
 
     /// Tells the world.
@@ -86,7 +106,7 @@ impl<'a> Work<'a> {
     /// Writes what differs and what follows from it. Returns the group whose place became free, if one did.
     async fn save(
         &self,
-        config: &RunConfig,
+        config: &Arc<RunConfig>,
         before: Option<&RunState>,
         stepped: Stepped,
     ) -> Result<(RunState, Option<GroupPath>)> {
@@ -105,6 +125,11 @@ impl<'a> Work<'a> {
             self.save_effect(config, &state, effect).await?;
         }
         let freed = (finished && !state.run.parallel).then(|| state.run.group.clone());
+        if before != Some(&state) {
+            let tag = self.tag(&state.run.id).await?;
+            let (config, state) = (Arc::clone(config), Arc::new(state.clone()));
+            self.core.turns.keep(Kept { tag, config, state });
+        }
         Ok((state, freed))
     }
 
