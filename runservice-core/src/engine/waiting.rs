@@ -12,7 +12,7 @@ use crate::{
 /// What the tasks of a running run wait for, as the run itself knows it.
 ///
 /// [Ready](super::ready) tasks are not among them: those wait for an executor, and
-/// [`round`](crate::scheduler::round) says why. Tasks of a queued run wait for what the run waits for.
+/// [`place`](crate::scheduler::Scheduler::place) says why. Tasks of a queued run wait for what the run waits for.
 pub fn waiting(scheduler: &dyn Scheduler, config: &RunConfig, state: &RunState) -> BTreeMap<TaskName, WaitingReason> {
     if state.run.phase != RunPhase::Running {
         return BTreeMap::new();

@@ -2,6 +2,8 @@
 
 mod sessions;
 mod spec;
+mod view;
 
 pub(crate) use sessions::{Sessions, Standing};
 pub(crate) use spec::task_spec;
+pub(crate) use view::view;

@@ -6,14 +6,14 @@
 //! [`engine`](crate::engine)'s and the service's part.
 //!
 //! ```text
-//!   RunView ── plan ──> Start ──> placement queue ── round (fair) ── place ──> To(executor) | Wait(reason)
+//!   RunView ── plan ──> Start ──> PlacementQueue ── round (fair) ── place ──> To(executor) | Wait(reason)
 //!                       Wait(reason) | Approve | Skip | Cancel
 //! ```
 
 mod approval;
-mod fairness;
 mod place;
 mod plan;
+mod queue;
 mod reason;
 #[cfg(test)]
 mod tests;
@@ -22,9 +22,9 @@ mod view;
 use std::fmt;
 
 pub use approval::{APPROVERS_ANNOTATION, ApprovalPolicy, Approvals};
-pub use fairness::{Placed, Round, order, round};
 pub use place::Placement;
 pub use plan::{Decision, Plan};
+pub use queue::{Placed, PlacementClass, PlacementQueue};
 pub use reason::WaitingReason;
 pub use view::{ExecutorView, RunView, WaitingTask};
 
@@ -57,7 +57,17 @@ pub trait Scheduler: Send + Sync + fmt::Debug {
     fn plan(&self, run: &RunView<'_>) -> Plan;
 
     /// Says which executor takes a task, or why it waits.
+    ///
+    /// It must place tasks of one [`class`](Self::class) alike, and the more tasks an executor has, the less may it get.
     fn place(&self, task: &WaitingTask, executors: &[ExecutorView]) -> Placement;
+
+    /// Which tasks are placed alike: when one of them waits, the others are not asked for until an executor has changed.
+    ///
+    /// Unless a scheduler says otherwise, those of one root group that ask for the same. One that looks at more, such as the
+    /// run, makes smaller classes with [`PlacementClass::and`]; the fewer there are, the less a placement costs.
+    fn class(&self, task: &WaitingTask) -> PlacementClass {
+        PlacementClass::of_root(task)
+    }
 
     /// Where approvals are recorded. The default policy, unless a scheduler says otherwise.
     fn approvals(&self) -> ApprovalPolicy {
@@ -86,6 +96,10 @@ impl Scheduler for DefaultScheduler {
 
     fn place(&self, task: &WaitingTask, executors: &[ExecutorView]) -> Placement {
         place::place(task, executors)
+    }
+
+    fn class(&self, task: &WaitingTask) -> PlacementClass {
+        PlacementClass::of_requirements(task)
     }
 
     fn approvals(&self) -> ApprovalPolicy {

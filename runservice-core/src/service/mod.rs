@@ -16,6 +16,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod turns;
+mod why;
 
 use std::sync::Arc;
 

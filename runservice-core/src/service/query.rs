@@ -10,12 +10,11 @@ use runyard_executor_core::contract::{RunId, StepRef, TaskName};
 use super::Core;
 use crate::{
     Error, Result,
-    layout::{self, CONFIGS, LOGS, RUNNING, RUNS, RUNS_BY_CREATED, RUNS_BY_NUMBER, TASKS},
+    layout::{self, CONFIGS, LOGS, RUNS, RUNS_BY_CREATED, RUNS_BY_NUMBER, TASKS},
     logs::{Follower, LogId, LogPage, LogPlace},
     model::{GroupPath, Run, RunConfig, RunPhase, RunResult, RunState, Task},
     rows::LogRow,
     scheduler::WaitingReason,
-    workers::Board,
 };
 
 /// A run with its definition and its tasks.
@@ -123,12 +122,7 @@ impl Core {
         let tasks = tasks.into_iter().map(|(_, task)| (task.name.clone(), task)).collect();
         let waiting = self.why_queued(&at, &run).await?;
         let state = RunState { run, tasks };
-        let board = Board::load(&*self.data, &at).await?;
-        let waiting_tasks = board
-            .why_waiting(&*self.scheduler, &config, &state, self.clock.now())
-            .into_iter()
-            .map(|(task, reason)| WaitingTaskView { task, reason })
-            .collect();
+        let waiting_tasks = self.why_waiting(&at, &config, &state).await?;
         let RunState { run, tasks } = state;
         Ok(RunDetail { run, config, tasks, waiting, waiting_tasks })
     }
@@ -140,15 +134,6 @@ impl Core {
         let page = self.data.read_index(&self.data.snapshot(), &RUNS, &scan).await?;
         let found = page.entries.into_iter().next().map(|(_, run)| run);
         found.ok_or_else(|| Error::NotExist { what: format!("run #{number} of `{root}` does not exist") })
-    }
-
-    async fn why_queued(&self, at: &Snapshot, run: &Run) -> Result<Option<WaitingReason>> {
-        if run.phase != RunPhase::Queued {
-            return Ok(None);
-        }
-        let Some(running) = self.data.read(at, &RUNNING, &run.group).await? else { return Ok(None) };
-        let number = self.read_run(at, &running).await?.number;
-        Ok(Some(WaitingReason::WaitingForRun { number }))
     }
 
     async fn read_run(&self, at: &Snapshot, id: &RunId) -> Result<Run> {

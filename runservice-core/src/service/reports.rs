@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use runyard_datamanager::{DataManagerExt, Tx};
+use runyard_datamanager::{DataManager, DataManagerExt, Direction, IndexScan, Snapshot, Tx};
 use runyard_executor_core::contract::{
     ClientError, Command, ExecutorId, ExecutorStatus, Failure, FailureClass, Fence, Registration, RunId, TaskId,
     TaskReport, TaskSpec,
@@ -220,6 +220,16 @@ pub(super) async fn assignments_of(tx: &Tx, executor: &ExecutorId) -> Result<Vec
         }
     }
     Ok(rows)
+}
+
+/// How many assignments an executor has.
+pub(super) async fn assignments_at(data: &dyn DataManager, at: &Snapshot, executor: &ExecutorId) -> Result<u32> {
+    let (direction, limit, after) = (Direction::Ascending, usize::MAX, None);
+    let prefix = executor.as_str().as_bytes();
+    let scan = IndexScan { index: ASSIGNMENTS_BY_EXECUTOR, prefix, direction, limit, after };
+    let page = data.read_index(at, &ASSIGNMENTS, &scan).await?;
+    // The prefix may be that of another executor's id, too.
+    Ok(page.entries.iter().filter(|(_, row)| row.executor == *executor).count() as u32)
 }
 
 /// What the task of a row says of its assignment, if that is still the current one.

@@ -23,7 +23,6 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::board::Board;
 use crate::{Error, Result, service::Core};
 
 /// How long a worker rests after a failure of the storage. Nothing tells when a storage is back, so it has to be tried.
