@@ -85,7 +85,9 @@ impl Logs {
 
     /// Ends every log of a task for its followers: nothing of the task can write any more.
     pub(crate) fn close_task(&self, task: &TaskId) {
-        let ended: Vec<_> = self.lock().extract_if(|(owner, ..), _| owner == task).collect();
+        let mut ended: Vec<_> = self.lock().extract_if(|(owner, ..), _| owner == task).collect();
+        // Followers are woken in the same order each time, so that a simulation replays.
+        ended.sort_by(|(one, _), (other, _)| one.cmp(other));
         for (_, log) in ended {
             log.close();
         }

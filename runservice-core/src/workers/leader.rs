@@ -27,6 +27,7 @@ async fn take_turns(core: &Core, coordinator: &dyn Coordinator) -> Result<()> {
             tokio::try_join!(placer::run(core, Some(&leadership)), others::run(core, coordinator, &leadership))
         };
         tokio::select! {
+            biased;
             reason = candidacy.lost() => tracing::warn!(epoch, %reason, "this process places no more tasks"),
             led = lead => match led {
                 Err(Error::Data(Data::TakenOver { message })) => {
