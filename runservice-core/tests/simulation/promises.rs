@@ -1,0 +1,43 @@
+//! What were callers told that must hold in the end?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use runyard_executor_core::contract::{RunId, StepRef, TaskId, TaskName};
+use runyard_runservice_core::SequencedEvent;
+
+/// Names a log: a task, the attempt, and the setup or a step.
+pub(crate) type LogId = (TaskId, u32, StepRef);
+
+/// Everything that was acknowledged to somebody.
+#[derive(Default)]
+pub(crate) struct Promises {
+    /// The run of each creation, by its idempotency key.
+    pub(crate) created: BTreeMap<String, RunId>,
+    /// Creations that were tried, answered or not.
+    pub(crate) tried: BTreeSet<String>,
+    /// Users whose approval of a task was taken.
+    pub(crate) approved: BTreeSet<(RunId, TaskName, String)>,
+    /// The last annotation of each task that was taken, by its key.
+    pub(crate) annotated: BTreeMap<(RunId, TaskName, String), String>,
+    /// Runs that somebody asked to stop or to cancel, answered or not.
+    pub(crate) stopped: BTreeSet<RunId>,
+    pub(crate) cancelled: BTreeSet<RunId>,
+    /// How much of each log was acknowledged to its executor, in bytes.
+    pub(crate) stored: BTreeMap<LogId, u64>,
+    /// What the executor said of the end of a log, and whether all of it was stored.
+    pub(crate) ended: BTreeMap<LogId, u64>,
+    /// What each consumer of events was given.
+    pub(crate) consumed: Vec<Vec<SequencedEvent>>,
+    /// How many followers of logs are not at their end.
+    pub(crate) following: usize,
+    /// What followers of logs were given, and whether to the end.
+    pub(crate) followed: Vec<Followed>,
+}
+
+/// What somebody read of a log.
+pub(crate) struct Followed {
+    pub(crate) who: String,
+    pub(crate) log: LogId,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) is_whole: bool,
+}
