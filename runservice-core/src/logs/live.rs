@@ -85,6 +85,14 @@ impl LiveLog {
         self.find_stored().await
     }
 
+    /// Finds out how much is stored, whatever this process knows of it: another one may have written meanwhile.
+    pub(super) async fn stored(&self) -> Result<u64, ClientError> {
+        let _appends = self.appends.lock().await;
+        self.shared().is_known = false;
+        self.find_stored().await?;
+        Ok(self.shared().stored())
+    }
+
     /// Stores what the log does not have yet; returns the stored length.
     pub(super) async fn append(&self, offset: u64, bytes: Bytes) -> Result<u64, ClientError> {
         let _appends = self.appends.lock().await;
