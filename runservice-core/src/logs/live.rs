@@ -246,7 +246,10 @@ impl LiveLog {
         let mut all = BytesMut::with_capacity(size as usize);
         for part in parts {
             let key = layout::log_chunk(&self.prefix, part.offset);
-            all.extend_from_slice(&self.storage.get_bytes(&key).await.map_err(unavailable("merging a log"))?);
+            // Bounded: a merge whose answer was lost may have made the object longer, by what the next ones hold.
+            let range = GetRange::Bounded { start: 0, end: part.size };
+            let bytes = self.storage.get_range_bytes(&key, range).await.map_err(unavailable("merging a log"))?;
+            all.extend_from_slice(&bytes);
         }
         Ok(all.freeze())
     }
