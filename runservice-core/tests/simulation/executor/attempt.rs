@@ -50,8 +50,8 @@ impl Attempt {
         Self { executor: Arc::clone(executor), id: entry.attempt(), entry, signals, sequence }
     }
 
-    /// Executes it, or goes on with it, until its end is acknowledged or nobody expects it any more.
-    pub(crate) async fn run(mut self) -> Id {
+    /// Executes it, or goes on with it, until its end is acknowledged or nobody expects it any more; which of the two.
+    pub(crate) async fn run(mut self) -> (Id, bool) {
         let forget = self.signals.forget.clone();
         let ended = tokio::select! {
             biased;
@@ -59,13 +59,14 @@ impl Attempt {
             ended = self.execute() => ended,
         };
         let Executor { world, disk, id, .. } = &*self.executor;
+        let is_reported = ended.is_ok();
         if let Err(Abandoned(why)) = ended {
             world.count("attempts that were given up");
             world.trace(|| format!("{id} gives {} attempt {} up: {why}", self.id.0, self.id.1));
         }
         world.pods.end(&self.id);
         disk.remove(&self.id);
-        self.id
+        (self.id, is_reported)
     }
 
     fn save(&self) {

@@ -165,7 +165,7 @@ impl Life {
         let mut tasks = Tasks::new(&self.executor);
         for mut entry in self.machine.disk.read() {
             entry.generation += 1;
-            tasks.begin(entry);
+            tasks.begin(entry, false);
         }
         let mut pause = 50;
         loop {
@@ -300,13 +300,26 @@ async fn heartbeat(link: Arc<Link>, id: ExecutorId, epoch: u64) -> (Instant, Res
     (sent, link.heartbeat(&id, epoch).await)
 }
 
+/// An attempt that was assigned and is not begun: no slot is free, or it is being given up.
+struct Waiting {
+    spec: TaskSpec,
+    is_stopped: bool,
+}
+
+impl Waiting {
+    fn id(&self) -> pods::Attempt {
+        (self.spec.id.clone(), self.spec.attempt)
+    }
+}
+
 /// The attempts in the hands of an executor. Dropping it is the crash of the executor; nothing of it is spawned, so that
 /// it hangs as a whole.
 struct Tasks {
     executor: Arc<Executor>,
-    running: FuturesUnordered<BoxFuture<'static, pods::Attempt>>,
+    /// An attempt, and whether its end was acknowledged.
+    running: FuturesUnordered<BoxFuture<'static, (pods::Attempt, bool)>>,
     signals: BTreeMap<pods::Attempt, Signals>,
-    waiting: VecDeque<TaskSpec>,
+    waiting: VecDeque<Waiting>,
     touches: Instant,
 }
 
@@ -320,8 +333,11 @@ impl Tasks {
         self.signals.is_empty()
     }
 
-    fn begin(&mut self, entry: Entry) {
+    fn begin(&mut self, entry: Entry, is_stopped: bool) {
         let signals = Signals::default();
+        if is_stopped {
+            signals.stop.cancel();
+        }
         self.signals.insert(entry.attempt(), signals.clone());
         // What it holds it says, from the moment on at which it may have accepted it.
         self.executor.disk.write(&entry);
@@ -331,9 +347,10 @@ impl Tasks {
     /// Begins what waits, while there are free slots.
     fn fill(&mut self, limit: u32) {
         while self.signals.len() < limit as usize
-            && let Some(spec) = self.waiting.pop_front()
+            && let Some(at) = self.waiting.iter().position(|waiting| !self.signals.contains_key(&waiting.id()))
+            && let Some(waiting) = self.waiting.remove(at)
         {
-            self.begin(Entry::new(spec));
+            self.begin(Entry::new(waiting.spec), waiting.is_stopped);
         }
     }
 
@@ -341,28 +358,32 @@ impl Tasks {
         let world = &self.executor.world;
         match command {
             Command::Assign { task } => {
-                let id = (task.id.clone(), task.attempt);
-                let is_known = self.waiting.iter().any(|waiting| waiting.id == id.0 && waiting.attempt == id.1)
-                    || self.signals.contains_key(&id);
-                if !is_known && limit > 0 {
-                    self.waiting.push_back(*task);
+                let waiting = Waiting { spec: *task, is_stopped: false };
+                let is_known = self.waiting.iter().any(|known| known.id() == waiting.id());
+                // Also one that is worked on, which is told again, too: only if that is given up, it is begun anew.
+                if !is_known && (limit > 0 || self.signals.contains_key(&waiting.id())) {
+                    self.waiting.push_back(waiting);
                 }
             }
             Command::Stop { task, attempt } => {
                 world.count("attempts that were told to stop");
-                let waiting = self.waiting.iter().position(|spec| spec.id == task && spec.attempt == attempt);
-                if let Some(spec) = waiting.and_then(|at| self.waiting.remove(at)) {
-                    // It starts nothing, so it needs no slot: it is accepted and reported as stopped.
-                    self.begin(Entry::new(spec));
+                let id = (task, attempt);
+                let at = self.waiting.iter().position(|waiting| waiting.id() == id);
+                if let Some(at) = at {
+                    self.waiting[at].is_stopped = true;
                 }
-                if let Some(signals) = self.signals.get(&(task, attempt)) {
+                if let Some(signals) = self.signals.get(&id) {
                     signals.stop.cancel();
+                } else if let Some(waiting) = at.and_then(|at| self.waiting.remove(at)) {
+                    // It starts nothing, so it needs no slot: it is accepted and reported as stopped.
+                    self.begin(Entry::new(waiting.spec), true);
                 }
             }
             Command::Forget { task, attempt } => {
                 world.count("attempts that were to be forgotten");
-                self.waiting.retain(|spec| spec.id != task || spec.attempt != attempt);
-                if let Some(signals) = self.signals.get(&(task, attempt)) {
+                let id = (task, attempt);
+                self.waiting.retain(|waiting| waiting.id() != id);
+                if let Some(signals) = self.signals.get(&id) {
                     signals.forget.cancel();
                 }
             }
@@ -392,7 +413,12 @@ impl Tasks {
                 world.pods.touch(id);
                 self.touches = Instant::now() + lost_after / 4;
             }
-            Some(ended) = self.running.next() => drop(self.signals.remove(&ended)),
+            Some((ended, is_reported)) = self.running.next() => {
+                self.signals.remove(&ended);
+                if is_reported {
+                    self.waiting.retain(|waiting| waiting.id() != ended);
+                }
+            }
         }
     }
 }
