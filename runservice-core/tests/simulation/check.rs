@@ -50,12 +50,13 @@ fn check_approved(promises: &Promises, history: &History) -> Result<(), String> 
     Ok(())
 }
 
-/// The last annotation that was taken is there, unless one that was not answered came after it.
+/// The last annotation that was taken is there.
 fn check_annotated(promises: &Promises, history: &History) -> Result<(), String> {
-    for (run, name, key) in promises.annotated.keys() {
+    for ((run, name, key), value) in &promises.annotated {
         let task = history.runs.get(run).and_then(|state| state.tasks.get(name));
-        if task.is_none_or(|task| !task.annotations.contains_key(key)) {
-            return Err(format!("task {name} of {run} has lost its annotation `{key}`"));
+        let found = task.and_then(|task| task.annotations.get(key));
+        if found != Some(value) {
+            return Err(format!("task {name} of {run} was annotated with `{key}`: {value}, and has {found:?}"));
         }
     }
     Ok(())

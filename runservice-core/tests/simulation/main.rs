@@ -32,7 +32,37 @@ use simulate::{simulate, simulate_all};
 const SEEDS: std::ops::Range<u64> = 0..200;
 
 /// What a simulation must meet often enough to say something about it.
-const MET: [&str; 0] = [];
+const MET: [&str; 29] = [
+    "annotations",
+    "approvals",
+    "attempts that began",
+    "attempts that were given up",
+    "attempts that were to be forgotten",
+    "attempts that were told to stop",
+    "calls that arrived twice",
+    "consumers that came back",
+    "crashes of executors",
+    "ends of etcd",
+    "executors that drained",
+    "executors that gave up in silence",
+    "executors that hung",
+    "executors that lost their disk",
+    "executors that moved",
+    "failed storage calls",
+    "followers that came back",
+    "kills of processes",
+    "leaders whose lease was lost",
+    "logs that were followed to their end",
+    "logs with a gap",
+    "looks",
+    "lost calls of executors",
+    "outages of the storage",
+    "processes that fell asleep",
+    "processes that were closed",
+    "processes that were cut off from etcd",
+    "runs that were cancelled",
+    "runs that were stopped",
+];
 
 /// Of how many seeds it must be met in one.
 const MET_IN: u64 = 50;

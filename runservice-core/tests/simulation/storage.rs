@@ -1,7 +1,7 @@
 //! What does one process see of the storage?
 //!
 //! Calls take time on their way there and on their way back; they fail, with and without effect; for a while nothing can
-//! be reached. A process that is killed never hears of its calls again, and what it was writing may still arrive.
+//! be reached, or none of them gets anywhere. A process that is killed never hears of its calls again, and what it was writing may still arrive.
 
 use std::{
     fmt,
@@ -15,6 +15,7 @@ use runyard_objectstorage::{
     Body, Error, GetObject, GetRange, ListEntry, ListRequest, ObjectKey, ObjectMeta, ObjectStorage, PutOptions,
     PutSize, Result,
 };
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{random::Random, variants::Variant, world::World};
@@ -25,7 +26,13 @@ pub(crate) struct Machine {
     world: Arc<World>,
     name: Arc<str>,
     killed: CancellationToken,
-    random: Arc<Mutex<Random>>,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    random: Random,
+    /// Until when none of its calls gets anywhere.
+    asleep_until: Instant,
 }
 
 /// What becomes of a call.
@@ -40,8 +47,8 @@ enum Fate {
 
 impl Machine {
     pub(crate) fn new(world: &Arc<World>, name: &Arc<str>, random: Random) -> Self {
-        let random = Arc::new(Mutex::new(random));
-        Self { world: Arc::clone(world), name: Arc::clone(name), killed: CancellationToken::new(), random }
+        let state = Arc::new(Mutex::new(State { random, asleep_until: Instant::now() }));
+        Self { world: Arc::clone(world), name: Arc::clone(name), killed: CancellationToken::new(), state }
     }
 
     /// Ends the process here and now: none of its calls returns any more.
@@ -49,8 +56,8 @@ impl Machine {
         self.killed.cancel();
     }
 
-    fn random(&self) -> MutexGuard<'_, Random> {
-        self.random.lock().expect("not poisoned")
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("not poisoned")
     }
 
     fn fate(&self) -> Fate {
@@ -61,11 +68,17 @@ impl Machine {
             return Fate::Lost;
         }
         let (faults, outages) = (self.world.profile.faults, self.world.profile.outages);
-        let mut random = self.random();
+        let state = &mut *self.state();
+        let random = &mut state.random;
         if random.below(10_000) < outages {
             let took = random.millis(1_000..60_000);
-            self.world.cut_off(took);
-            return Fate::Lost;
+            if random.chance(500) {
+                self.world.cut_off(took);
+                return Fate::Lost;
+            }
+            self.world.count("processes that fell asleep");
+            self.world.trace(|| format!("{} sleeps for {took:?}", self.name));
+            state.asleep_until = Instant::now() + took;
         }
         match random.chance(faults) {
             false => Fate::Passes,
@@ -77,7 +90,7 @@ impl Machine {
     /// Whether the process is killed on its way.
     async fn travel(&self) -> bool {
         let took = {
-            let mut random = self.random();
+            let random = &mut self.state().random;
             let usual = random.millis(0..self.world.profile.latency_max + 1);
             let is_slow = random.chance(20) && !self.world.is_calm();
             if is_slow { usual * 20 } else { usual }
@@ -89,7 +102,17 @@ impl Machine {
                 () = tokio::time::sleep(took) => {}
             }
         }
-        self.killed.is_cancelled()
+        loop {
+            let until = self.state().asleep_until;
+            if self.killed.is_cancelled() || until <= Instant::now() || self.world.is_calm() {
+                return self.killed.is_cancelled();
+            }
+            tokio::select! {
+                biased;
+                () = self.killed.cancelled() => {}
+                () = self.world.calm_or_sleep(until - Instant::now()) => {}
+            }
+        }
     }
 
     /// One call: there, its effect, and back.
@@ -121,17 +144,17 @@ impl Machine {
         let is_damaged = self.world.is(Variant::StorageDropsByte)
             && key.as_str().starts_with("logs/")
             && bytes.len() > 1
-            && self.random().chance(200);
+            && self.state().random.chance(200);
         if is_damaged { bytes.slice(..bytes.len() - 1) } else { bytes }
     }
 
     /// A killed process has handed over the bytes of a put already. That of a log would have to name another object
     /// than its successor's, and is not sent off.
     fn arrive_after_death(&self, key: ObjectKey, bytes: bytes::Bytes, options: PutOptions) {
-        if key.as_str().starts_with("logs/") || self.world.is_calm() || self.random().chance(500) {
+        if key.as_str().starts_with("logs/") || self.world.is_calm() || self.state().random.chance(500) {
             return;
         }
-        let delay = self.random().millis(0..10_000);
+        let delay = self.state().random.millis(0..10_000);
         let this = self.clone();
         self.world.later(async move {
             tokio::time::sleep(delay).await;

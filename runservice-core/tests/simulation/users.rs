@@ -146,7 +146,6 @@ async fn annotate(world: &Arc<World>, random: &mut Random, run: &RunId, index: u
     let Some(task) = some_task(random, &detail) else { return };
     let (key, value) = (format!("note of {index}"), random.next().to_string());
     let patch: BTreeMap<_, _> = [(key.clone(), Some(value.clone()))].into();
-    // Whether one that was not answered was taken is not known: the next one settles it.
     if insist(world, random, "annotating", |runs| {
         let (run, task, patch) = (run.clone(), task.clone(), patch.clone());
         async move { runs.annotate(&run, &task, patch).await }
