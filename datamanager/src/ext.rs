@@ -11,11 +11,9 @@ use crate::{
     Collection, Committed, DataManager, Direction, Error, KeyRange, Page, Position, Result, Scan, Snapshot,
     Transaction, Tx,
     collection::{escape_index_key, primary_of_index_key},
+    retry,
     system::{Internal, System},
 };
-
-/// How often a conflicting transaction is tried before the conflict is the caller's.
-const ATTEMPTS_MAX: usize = 256;
 
 /// Typed reads and retried transactions; a blanket implementation covers every data manager.
 pub trait DataManagerExt: DataManager {
@@ -104,7 +102,7 @@ pub trait DataManagerExt: DataManager {
     ///
     /// # Errors
     /// Those of the body, and of [`DataManager::commit`] ([`Error::Conflict`] only after 256 attempts).
-    fn transact<T, E, F, Fut>(&self, mut body: F) -> impl Future<Output = Result<(T, Position), E>> + Send
+    fn transact<T, E, F, Fut>(&self, body: F) -> impl Future<Output = Result<(T, Position), E>> + Send
     where
         F: FnMut(Tx) -> Fut + Send,
         Fut: Future<Output = Result<T, E>> + Send,
@@ -112,19 +110,7 @@ pub trait DataManagerExt: DataManager {
         E: From<Error> + Send,
         Self: Sized + Clone,
     {
-        let data: Arc<dyn DataManager> = Arc::new(self.clone());
-        async move {
-            let mut attempt = 1;
-            loop {
-                let tx = Tx::begin(Arc::clone(&data));
-                let value = body(tx.clone()).await?;
-                match tx.finish().await {
-                    Ok(position) => return Ok((value, position)),
-                    Err(error) if error.is_conflict() && attempt < ATTEMPTS_MAX => attempt += 1,
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
+        retry::transact(Arc::new(self.clone()), None, body)
     }
 }
 

@@ -13,11 +13,9 @@ use crate::{
     Action, DataManager, Error, Position, ReadSet, Result, Snapshot, Transaction, Tx,
     broken::{self, Broken},
     limits,
+    retry::{self, ATTEMPTS_MAX},
     system::{self, Internal, System},
 };
-
-/// How often a conflicting transaction is tried before the conflict is the caller's.
-const ATTEMPTS_MAX: usize = 256;
 
 /// What is kept under the key of a role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,11 +142,7 @@ impl Leadership {
     ///
     /// # Errors
     /// Those of the body and of [`commit`](Self::commit).
-    pub fn transact<D, T, E, F, Fut>(
-        &self,
-        data: &D,
-        mut body: F,
-    ) -> impl Future<Output = Result<(T, Position), E>> + Send
+    pub fn transact<D, T, E, F, Fut>(&self, data: &D, body: F) -> impl Future<Output = Result<(T, Position), E>> + Send
     where
         D: DataManager + Clone,
         F: FnMut(Tx) -> Fut + Send,
@@ -156,20 +150,7 @@ impl Leadership {
         T: Send,
         E: From<Error> + Send,
     {
-        let data: Arc<dyn DataManager> = Arc::new(data.clone());
-        async move {
-            let mut attempt = 1;
-            loop {
-                let tx = Tx::begin(Arc::clone(&data));
-                let value = body(tx.clone()).await?;
-                let (at, transaction) = tx.into_transaction();
-                match self.commit(&*data, &at, transaction).await {
-                    Ok(position) => return Ok((value, position)),
-                    Err(error) if error.is_conflict() && attempt < ATTEMPTS_MAX => attempt += 1,
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
+        retry::transact(Arc::new(data.clone()), Some(self), body)
     }
 }
 

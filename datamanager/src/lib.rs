@@ -81,6 +81,7 @@ mod memtable;
 mod merge;
 mod position;
 mod record;
+mod retry;
 mod store;
 mod system;
 mod table;

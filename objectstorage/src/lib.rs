@@ -51,6 +51,8 @@
 //! and [`Error::from_io`] are what most of them need; `examples/custom_storage.rs` of the crate `runyard` is one of under
 //! 150 lines.
 
+#[doc(hidden)]
+pub mod address;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod decorator;

@@ -10,7 +10,14 @@ use runyard_executor_core::contract::{
 };
 use runyard_objectstorage::{Body, Durability, GetRange, PutMode, PutOptions, PutSize};
 
-use crate::{Error, layout, service::Core};
+use crate::{
+    Error,
+    archives::limited,
+    caches::CacheScopes,
+    layout,
+    rows::{AssignmentRow, TaskData},
+    service::Core,
+};
 
 /// What [`RunService::client`](crate::RunService::client) hands out.
 #[derive(Clone, Debug)]
@@ -45,12 +52,26 @@ impl RunServiceClient for LocalClient {
     }
 
     async fn append_log(&self, fence: &Fence, step: StepRef, offset: u64, bytes: Bytes) -> Result<u64> {
-        self.0.fenced_assignment(fence).await?;
-        self.0.logs.append(&(fence.task.clone(), fence.attempt, step), offset, bytes).await
+        let row = self.0.fenced_assignment(fence).await?;
+        self.0.counters.log_bytes_received.add(bytes.len() as u64);
+        let refer = async {
+            // Beside the first bytes, so that no log is there of which nobody knows whose it is.
+            if self.0.logs.is_referred_to(&fence.task) {
+                return Ok(());
+            }
+            self.refer(TaskData::Logs, fence, &row).await?;
+            self.0.logs.set_referred_to(&fence.task);
+            Ok(())
+        };
+        let id = (fence.task.clone(), fence.attempt, step);
+        let (stored, ()) = futures::try_join!(self.0.logs.append(&id, offset, bytes), refer)?;
+        Ok(stored)
     }
 
     async fn put_workspace(&self, fence: &Fence, step: u32, archive: ByteStream) -> Result<()> {
-        self.0.fenced_assignment(fence).await?;
+        let row = self.0.fenced_assignment(fence).await?;
+        self.refer(TaskData::Workspaces, fence, &row).await?;
+        let archive = limited(archive, self.0.settings.archive_bytes_max);
         let key = layout::workspace_archive(&fence.task, step);
         let options = PutOptions { size: PutSize::Unknown, durability: Durability::Synced, mode: PutMode::Overwrite };
         self.0
@@ -81,29 +102,35 @@ impl RunServiceClient for LocalClient {
 
     async fn cache_exists(&self, fence: &Fence, key: &str) -> Result<bool> {
         let doing = "looking for a cache entry";
-        let scope = self.cache_scope(fence, doing).await?;
-        self.0.cache_exists(&scope, key).await.map_err(client_error(doing))
+        let scopes = self.cache_scopes(fence, doing).await?;
+        self.0.cache_exists(&scopes, key).await.map_err(client_error(doing))
     }
 
     async fn put_cache(&self, fence: &Fence, key: &str, archive: ByteStream) -> Result<CachePut> {
         let doing = "storing a cache entry";
-        let scope = self.cache_scope(fence, doing).await?;
-        self.0.put_cache(&scope, key, archive).await.map_err(client_error(doing))
+        let scopes = self.cache_scopes(fence, doing).await?;
+        self.0.put_cache(&scopes, key, archive).await.map_err(client_error(doing))
     }
 
     async fn get_cache(&self, fence: &Fence, keys: &[String]) -> Result<Option<CacheHit>> {
         let doing = "looking for a cache entry";
-        let scope = self.cache_scope(fence, doing).await?;
-        self.0.get_cache(&scope, keys).await.map_err(client_error(doing))
+        let scopes = self.cache_scopes(fence, doing).await?;
+        self.0.get_cache(&scopes, keys).await.map_err(client_error(doing))
     }
 }
 
 impl LocalClient {
-    /// The namespace whose cache entries the run of an attempt reads and writes.
-    async fn cache_scope(&self, fence: &Fence, doing: &'static str) -> Result<String> {
+    /// Writes whose the data of a task is that is about to be stored.
+    async fn refer(&self, data: TaskData, fence: &Fence, row: &AssignmentRow) -> Result<()> {
+        let written = self.0.write_reference(data, &fence.task, &row.run).await;
+        written.map_err(client_error("writing whose a log or an archive is"))
+    }
+
+    /// The namespaces whose cache entries the run of an attempt reads and writes.
+    async fn cache_scopes(&self, fence: &Fence, doing: &'static str) -> Result<CacheScopes> {
         let row = self.0.fenced_assignment(fence).await?;
         let config = self.0.run_config(&row.run).await.map_err(client_error(doing))?;
-        Ok(config.cache_group())
+        Ok(CacheScopes::of(&config))
     }
 }
 

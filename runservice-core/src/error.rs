@@ -2,7 +2,11 @@
 
 use runyard_executor_core::contract::{InvalidName, RunId};
 
-use crate::engine::{Refusal, RefusalKind};
+use crate::{
+    EventSequence,
+    engine::{Refusal, RefusalKind},
+    sealer::SealError,
+};
 
 /// The result of a call to the run service.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -51,6 +55,12 @@ pub enum Error {
         /// Why, for the log.
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
+    /// Events after the cursor are not kept any more.
+    #[error("the events up to {oldest} are not kept any more: read the runs as they are, and go on from there")]
+    EventsExpired {
+        /// The last one that is not.
+        oldest: EventSequence,
+    },
     /// The data manager failed.
     #[error("the run data failed")]
     Data(#[from] runyard_datamanager::Error),
@@ -77,6 +87,8 @@ pub enum ErrorKind {
     Unauthorized,
     /// Somebody else changed the same thing at the same time.
     Conflict,
+    /// What was asked for existed, and is not kept any more.
+    Expired,
     /// A failure with a message for the user.
     Internal,
     /// A failure without one: its detail is only for the log.
@@ -92,6 +104,7 @@ impl ErrorKind {
             Self::Forbidden => "forbidden",
             Self::Unauthorized => "unauthorized",
             Self::Conflict => "conflict",
+            Self::Expired => "expired",
             Self::Internal | Self::Unexpected => "internal",
         }
     }
@@ -104,6 +117,7 @@ impl ErrorKind {
             Self::Forbidden => 403,
             Self::Unauthorized => 401,
             Self::Conflict => 409,
+            Self::Expired => 410,
             Self::Internal | Self::Unexpected => 500,
         }
     }
@@ -118,6 +132,7 @@ impl Error {
             Self::Forbidden { .. } => ErrorKind::Forbidden,
             Self::Unauthorized { .. } => ErrorKind::Unauthorized,
             Self::Conflict { .. } => ErrorKind::Conflict,
+            Self::EventsExpired { .. } => ErrorKind::Expired,
             Self::Internal { .. } => ErrorKind::Internal,
             Self::Data(error) if error.is_conflict() => ErrorKind::Conflict,
             Self::Data(_) | Self::Storage { .. } => ErrorKind::Unexpected,
@@ -136,6 +151,15 @@ impl Error {
 impl From<InvalidName> for Error {
     fn from(error: InvalidName) -> Self {
         Self::BadRequest { message: error.to_string() }
+    }
+}
+
+impl From<SealError> for Error {
+    fn from(error: SealError) -> Self {
+        Self::Internal {
+            message: format!("the secrets of the run cannot be sealed: {error}"),
+            source: Some(error.into()),
+        }
     }
 }
 

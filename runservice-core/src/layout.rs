@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! logs/<task id>/data/<attempt>/<setup or step>/<20-digit offset>
+//! logs/<task id>/runs/<run id>                     says which runs have these logs
 //! workspacearchives/<task id>/data/<step>
+//! workspacearchives/<task id>/runs/<run id>
 //! caches/<object id>
 //! rundata/...                                      the data manager's own
 //! ```
@@ -17,11 +19,11 @@ use runyard_executor_core::contract::{RunId, StepRef, TaskId};
 use runyard_objectstorage::ObjectKey;
 
 use crate::{
-    engine::RunEvent,
     model::{GroupPath, Run, RunConfig, Task},
     process::ProcessId,
-    rows::{AssignmentRow, CacheRow, ExecutorRow, LogRow},
+    rows::{AssignmentRow, CacheRow, Chore, EventRow, ExecutorRow, LogRow, ReferenceRow, TaskData},
     scheduler::WaitingTask,
+    service::EventSequence,
 };
 
 /// The base path of the run service's data manager in the object storage.
@@ -44,10 +46,18 @@ pub(crate) const RUNS: Collection<Run> = Collection::new("runs").with_indexes(&[
             keys.push(Bytes::new());
         }
     }),
+    (RUNS_BY_AGE, |_, run, keys| {
+        if run.phase.is_final() && !run.pinned {
+            let kept =
+                [(Aging::Run, true), (Aging::Logs, !run.logs_expired), (Aging::Workspaces, !run.workspaces_expired)];
+            keys.extend(kept.into_iter().filter(|(_, kept)| *kept).map(|(aging, _)| age_key(aging, run)));
+        }
+    }),
 ]);
 pub(crate) const RUNS_BY_NUMBER: &str = "number";
 pub(crate) const RUNS_BY_CREATED: &str = "created";
 pub(crate) const RUNS_LIVE: &str = "live";
+pub(crate) const RUNS_BY_AGE: &str = "age";
 
 /// Run configs by run id.
 pub(crate) const CONFIGS: Collection<RunConfig> = Collection::new("runconfigs");
@@ -70,11 +80,21 @@ pub(crate) const COUNTERS: Collection<u64> = Collection::new("counters");
 /// Executors by id.
 pub(crate) const EXECUTORS: Collection<ExecutorRow> = Collection::new("executors");
 /// What happened, by position.
-pub(crate) const EVENTS: Collection<RunEvent> = Collection::new("events");
+pub(crate) const EVENTS: Collection<EventRow> = Collection::new("events");
+/// The last event that is not kept any more, under an empty key.
+pub(crate) const EVENTS_EXPIRED: Collection<EventSequence> = Collection::new("eventsexpired");
+/// What runs refer to of tasks that they share, by [`reference_key`].
+pub(crate) const REFERENCES: Collection<ReferenceRow> = Collection::new("references");
+/// What is still to be done with objects, by [`chore_key`].
+pub(crate) const CHORES: Collection<Chore> = Collection::new("chores");
 /// Sealed logs by [`log_key`].
 pub(crate) const LOGS: Collection<LogRow> = Collection::new("logs");
-/// Cache entries by [`cache_key`].
-pub(crate) const CACHES: Collection<CacheRow> = Collection::new("caches");
+/// Cache entries by [`cache_key`]. Index: `unused` (since when).
+pub(crate) const CACHES: Collection<CacheRow> =
+    Collection::new("caches").with_indexes(&[(CACHES_BY_USE, |_, row, keys| {
+        keys.push(Bytes::copy_from_slice(&millis(row.unused_since()).to_be_bytes()));
+    })]);
+pub(crate) const CACHES_BY_USE: &str = "unused";
 /// The last cache entry's number of each scope.
 pub(crate) const CACHE_COUNTERS: Collection<u64> = Collection::new("cachecounters");
 /// Runs by the idempotency key of their creation.
@@ -101,9 +121,71 @@ pub(crate) fn number_key(root: &GroupPath, number: u64) -> Bytes {
 
 /// The index key of a run among all runs: for showing the newest first, so a clock that steps back does no harm.
 fn created_key(run: &Run) -> Bytes {
-    let created = run.times.created.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
-    let millis = created.map_or(0, |since| since.as_millis() as u64);
-    Bytes::copy_from_slice(&millis.to_be_bytes())
+    Bytes::copy_from_slice(&run.times.created.map_or(0, millis).to_be_bytes())
+}
+
+fn millis(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+}
+
+/// What grows old with a run, each at its own time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aging {
+    Run,
+    Logs,
+    Workspaces,
+}
+
+/// What all index keys begin with of runs that still have something.
+pub(crate) fn age_prefix(aging: Aging) -> [u8; 1] {
+    [aging as u8]
+}
+
+/// The index key of a final run among those that still have something, the oldest first.
+fn age_key(aging: Aging, run: &Run) -> Bytes {
+    [&age_prefix(aging)[..], &run.times.finished.map_or(0, millis).to_be_bytes()].concat().into()
+}
+
+/// The key of what a run refers to of a task.
+pub(crate) fn reference_key(task: &TaskId, run: &RunId) -> String {
+    format!("{task}/{run}")
+}
+
+/// What the keys of all references to a task begin with.
+pub(crate) fn references_prefix(task: &TaskId) -> String {
+    format!("{task}/")
+}
+
+/// The key of what is to be done: what is decided later about the same object takes the place of what was.
+pub(crate) fn chore_key(chore: &Chore) -> String {
+    match chore {
+        Chore::Refer { data, task, run } | Chore::Release { data, task, run, .. } => {
+            format!("{}/{task}/{run}", data_folder(*data))
+        }
+        Chore::DropCache { object } => format!("caches/{object}"),
+    }
+}
+
+fn data_folder(data: TaskData) -> &'static str {
+    match data {
+        TaskData::Logs => "logs",
+        TaskData::Workspaces => "workspacearchives",
+    }
+}
+
+/// The object that says that a run refers to the data of a task.
+pub(crate) fn reference(data: TaskData, task: &TaskId, run: &RunId) -> ObjectKey {
+    object(&format!("{}/{task}/runs/{run}", data_folder(data)))
+}
+
+/// What all objects of a task begin with.
+pub(crate) fn task_data_prefix(data: TaskData, task: &TaskId) -> String {
+    format!("{}/{task}/", data_folder(data))
+}
+
+/// What the keys of all sealed logs of a task begin with.
+pub(crate) fn logs_of_task(task: &TaskId) -> String {
+    format!("{task}/")
 }
 
 /// The key of a queued run.

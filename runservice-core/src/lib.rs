@@ -32,6 +32,7 @@
 //!
 //! Deciding ([`engine`], [`scheduler`]) is pure; a host may replace the [`Scheduler`](scheduler::Scheduler).
 
+mod archives;
 mod caches;
 mod client;
 mod clock;
@@ -46,6 +47,7 @@ pub mod model;
 mod process;
 mod rows;
 pub mod scheduler;
+pub mod sealer;
 mod service;
 mod settings;
 mod workers;
@@ -57,7 +59,7 @@ pub use layout::RUN_DATA;
 pub use logs::{LogLine, LogPage, LogPlace};
 pub use metrics::Metrics;
 pub use service::{
-    EventSequence, LogRef, LogRequest, NewRun, RunDetail, RunFilter, RunPage, RunService, RunServiceBuilder,
-    SequencedEvent, WaitingTaskView,
+    EventSequence, InvalidSequence, LogRef, LogRequest, NewRun, RestartPoint, RunDetail, RunFilter, RunPage,
+    RunService, RunServiceBuilder, SequencedEvent, WaitingTaskView,
 };
 pub use settings::Settings;

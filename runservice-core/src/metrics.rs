@@ -55,8 +55,8 @@ metrics! {
     tasks_lost,
     /// What the audit had to repair. Anything but 0 is a fault of this program.
     audit_repairs,
-    /// Bytes of logs that were stored.
-    log_bytes_stored,
+    /// Bytes of logs that executors sent, with those that were sent again.
+    log_bytes_received,
     /// Objects that were deleted because nothing refers to them any more.
     objects_expired,
 }

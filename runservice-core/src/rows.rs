@@ -2,10 +2,10 @@
 
 use std::time::SystemTime;
 
-use runyard_executor_core::contract::{ExecutorId, ExecutorStatus, RunId, TaskName};
+use runyard_executor_core::contract::{ExecutorId, ExecutorStatus, RunId, TaskId, TaskName};
 use serde::{Deserialize, Serialize};
 
-use crate::{logs::LineCount, process::ProcessId};
+use crate::{engine::RunEvent, logs::LineCount, process::ProcessId};
 
 /// A scheduled task: it exists exactly while the task has an assignment, and leads from the task to its run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,4 +58,66 @@ pub(crate) struct CacheRow {
     pub(crate) object: String,
     pub(crate) size: u64,
     pub(crate) stored: SystemTime,
+    /// When it was last restored, give or take an hour; none: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) used: Option<SystemTime>,
+}
+
+impl CacheRow {
+    /// Since when nobody has had any use of it.
+    pub(crate) fn unused_since(&self) -> SystemTime {
+        self.used.map_or(self.stored, |used| used.max(self.stored))
+    }
+}
+
+/// What happened, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EventRow {
+    pub(crate) time: SystemTime,
+    pub(crate) event: RunEvent,
+}
+
+/// What a run refers to of a task that several runs share. A task that one run has had all the time has no such row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReferenceRow {
+    pub(crate) logs: bool,
+    pub(crate) workspaces: bool,
+}
+
+impl ReferenceRow {
+    pub(crate) fn has(self, data: TaskData) -> bool {
+        match data {
+            TaskData::Logs => self.logs,
+            TaskData::Workspaces => self.workspaces,
+        }
+    }
+
+    pub(crate) fn without(self, data: TaskData) -> Self {
+        match data {
+            TaskData::Logs => Self { logs: false, ..self },
+            TaskData::Workspaces => Self { workspaces: false, ..self },
+        }
+    }
+}
+
+/// What is stored of a task and given up separately.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TaskData {
+    Logs,
+    Workspaces,
+}
+
+/// Something that is decided and still to be done with objects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum Chore {
+    /// Write the object that says that a run refers to the data of a task.
+    Refer { data: TaskData, task: TaskId, run: RunId },
+    /// Remove it. `last`: and all that there is.
+    Release { data: TaskData, task: TaskId, run: RunId, last: bool },
+    /// Remove the object of a cache entry.
+    DropCache { object: String },
 }

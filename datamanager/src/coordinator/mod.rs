@@ -52,6 +52,8 @@ mod etcd;
 mod lock_file;
 #[cfg(feature = "test-util")]
 mod model;
+#[cfg(any(feature = "etcd", feature = "test-util"))]
+mod news;
 mod status;
 mod turns;
 

@@ -1,8 +1,8 @@
 //! What if the network between one process and etcd is cut?
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use runyard_datamanager::coordinator::{Coordinator, CoordinatorStatus};
+use runyard_datamanager::coordinator::{Coordinator, CoordinatorStatus, EtcdCoordinator};
 use tokio::time::{Instant, timeout};
 
 use crate::{
@@ -21,6 +21,14 @@ async fn three(cluster: &Cluster) -> (Contenders, Vec<Proxy>) {
     let contenders = Contenders::start(settings.collect()).await;
     contenders.are_back().await;
     (contenders, proxies)
+}
+
+/// A coordinator with a lease of its own, behind a network of its own.
+async fn behind_a_proxy(cluster: &Cluster, lease: Duration) -> (Arc<EtcdCoordinator>, Proxy) {
+    let proxy = Proxy::to(cluster.endpoint(0)).await;
+    let mut patient = settings(vec![proxy.endpoint.clone()], "store");
+    patient.lease = lease;
+    (connect(patient).await, proxy)
 }
 
 async fn the_leader_is_replaced_when_its_network_is(cut: Network) {
@@ -55,10 +63,7 @@ async fn a_leader_whose_connections_are_refused_stops_believing_before_the_next_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_that_is_shorter_than_the_lease_costs_no_candidacy() {
     let cluster = Cluster::start(1).await;
-    let proxy = Proxy::to(cluster.endpoint(0)).await;
-    let mut patient = settings(vec![proxy.endpoint.clone()], "store");
-    patient.lease = Duration::from_secs(60);
-    let coordinator = connect(patient).await;
+    let (coordinator, proxy) = behind_a_proxy(&cluster, Duration::from_secs(60)).await;
     let other = connect(cluster.settings("store")).await;
     let candidacy = coordinator.campaign("scheduler").await.unwrap();
     let (mut status, mut announced) = (coordinator.status(), coordinator.announced());
@@ -85,10 +90,7 @@ async fn a_cut_that_is_shorter_than_the_lease_costs_no_candidacy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_given_up_while_cut_off_is_free_after_it() {
     let cluster = Cluster::start(1).await;
-    let proxy = Proxy::to(cluster.endpoint(0)).await;
-    let mut patient = settings(vec![proxy.endpoint.clone()], "store");
-    patient.lease = Duration::from_secs(60);
-    let coordinator = connect(patient).await;
+    let (coordinator, proxy) = behind_a_proxy(&cluster, Duration::from_secs(60)).await;
     let other = connect(cluster.settings("store")).await;
     let candidacy = coordinator.campaign("a").await.unwrap();
     let campaign = other.campaign("a");
@@ -104,11 +106,8 @@ async fn what_was_given_up_while_cut_off_is_free_after_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_watch_that_fell_behind_a_compaction_is_made_anew() {
     let cluster = Cluster::start(1).await;
-    let proxy = Proxy::to(cluster.endpoint(0)).await;
-    let mut patient = settings(vec![proxy.endpoint.clone()], "store");
     // A lease so long that nothing but the watch can notice that nothing arrives.
-    patient.lease = Duration::from_secs(6_000);
-    let coordinator = connect(patient).await;
+    let (coordinator, proxy) = behind_a_proxy(&cluster, Duration::from_secs(6_000)).await;
     let other = connect(cluster.settings("store")).await;
     let first = other.campaign("scheduler").await.unwrap();
     let waiting = coordinator.campaign("scheduler");

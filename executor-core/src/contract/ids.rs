@@ -5,6 +5,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// The longest id, in bytes.
 pub const ID_BYTES_MAX: usize = 64;
@@ -128,6 +129,24 @@ name_type! {
 name_type! {
     /// What a definition calls a task: 1 to 100 bytes, any characters, unique in its run.
     TaskName, "task name", broken_name_rule
+}
+
+impl RunId {
+    /// The id of the trace that everything about the run belongs to, in whichever process it happens: 32 hexadecimal
+    /// digits, as W3C Trace Context has it. It follows from the id of the run, so nobody has to hand it on.
+    pub fn trace_id(&self) -> String {
+        let hash: [u8; 32] = Sha256::digest(self.as_str()).into();
+        hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// A span for what a process does about the run; nothing is computed if nobody collects it.
+    pub fn span(&self, doing: &'static str) -> tracing::Span {
+        let span = tracing::info_span!("run", doing, run = %self, trace_id = tracing::field::Empty);
+        if !span.is_disabled() {
+            span.record("trace_id", self.trace_id());
+        }
+        span
+    }
 }
 
 /// Names a stream of output inside a task: its setup, or one of its steps.

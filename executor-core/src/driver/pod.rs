@@ -111,7 +111,8 @@ pub struct StepSpec {
     pub user: Option<String>,
     /// Whether its output is a terminal.
     pub tty: bool,
-    /// What must not appear in its output.
+    /// What must not appear in its output, nor in any file that holds it: the supervisor masks it (`Masker` of the
+    /// toolbox).
     pub secrets: Vec<String>,
 }
 

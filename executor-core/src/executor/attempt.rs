@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     context::Context,
+    environment,
     journal::{Entry, Stage},
     progress::{Next, Outcome},
     pump::{PumpError, Source, pump},
@@ -138,7 +139,7 @@ impl Attempt {
             let board = Board::new(&self.entry.progress);
             let generation = self.entry.generation;
             let work = async {
-                let log = match TaskLog::open(&context.logs(&held), "setup") {
+                let log = match TaskLog::open(&context.logs(&held), "setup", environment::masker(&self.entry.task)) {
                     Ok(log) => log,
                     Err(error) => {
                         self.entry.progress.end.get_or_insert(journal_failure(&error));

@@ -4,16 +4,15 @@
 
 use std::collections::BTreeSet;
 
-use crate::contract::{Environment, RunStep, TaskSpec};
+use runyard_toolbox::{MASKED_BYTES_MIN, Masker};
+
+use crate::contract::{Environment, RegistryAuth, RunStep, TaskSpec};
 
 /// The program that reads commands where neither the step nor the task names one.
 const DEFAULT_SHELL: &str = "/bin/sh -e";
 
 /// Where steps run where the task does not say.
 pub(super) const DEFAULT_WORKING_DIR: &str = "~/project";
-
-/// Values shorter than this are not masked: too much of ordinary output would vanish.
-const MASKED_BYTES_MIN: usize = 4;
 
 /// The variables of a task, and those of one of its run steps if given. Later wins: container, task, static, run, step.
 pub(super) fn environment(task: &TaskSpec, step: Option<&RunStep>) -> Environment {
@@ -36,7 +35,19 @@ pub(super) fn secrets(task: &TaskSpec) -> Vec<String> {
     for layer in containers.chain(own).chain(steps) {
         secrets.extend(layer.values().filter(|value| value.is_secret()).map(|value| value.expose().to_owned()));
     }
+    for auth in task.registries_auth.values() {
+        let values = match auth {
+            RegistryAuth::Basic { username, password } => vec![username, password],
+            RegistryAuth::EncodedAuth { auth } => vec![auth],
+        };
+        secrets.extend(values.into_iter().filter(|value| value.is_secret()).map(|value| value.expose().to_owned()));
+    }
     secrets.into_iter().filter(|secret| !secret.is_empty()).collect()
+}
+
+/// Masks what the executor itself writes into the logs of the task.
+pub(super) fn masker(task: &TaskSpec) -> Masker {
+    Masker::new(secrets(task))
 }
 
 /// The names of secret variables whose values, or some of their lines, are too short to be masked.
@@ -99,7 +110,9 @@ mod tests {
         task.run_environment.insert("A".into(), Value::secret("other"));
         task.static_environment.insert("B".into(), Value::secret("hunter2"));
         task.static_environment.insert("SHORT".into(), Value::secret("abc"));
-        assert_eq!(secrets(&task), ["abc", "hunter2", "other"]);
+        let password = RegistryAuth::Basic { username: "user".into(), password: Value::secret("pass") };
+        task.registries_auth.insert("registry.example".into(), password);
+        assert_eq!(secrets(&task), ["abc", "hunter2", "other", "pass"]);
         assert_eq!(unmasked(&task), ["SHORT"]);
     }
 

@@ -193,7 +193,8 @@ async fn archive(
     deadline: Deadline,
 ) -> Result<(Outcome, Option<LogEnd>), Abandoned> {
     let number = u32::try_from(index).expect("a task has far fewer steps");
-    let log = match TaskLog::open(&attempt.context.logs(&attempt.held), &number.to_string()) {
+    let (dir, masker) = (attempt.context.logs(&attempt.held), environment::masker(&attempt.entry.task));
+    let log = match TaskLog::open(&dir, &number.to_string(), masker) {
         Ok(log) => log,
         Err(error) => {
             let message = format!("the executor cannot write a log: {error}");

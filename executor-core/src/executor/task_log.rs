@@ -12,6 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use runyard_toolbox::Masker;
 use tokio::{sync::watch, time::Instant};
 
 use super::home;
@@ -28,6 +29,7 @@ struct Inner {
     file: Mutex<File>,
     state: watch::Sender<State>,
     opened: Instant,
+    masker: Masker,
 }
 
 #[derive(Clone, Copy)]
@@ -37,14 +39,14 @@ struct State {
 }
 
 impl TaskLog {
-    /// Opens the log, after what was written before.
-    pub(super) fn open(dir: &Path, name: &str) -> io::Result<Self> {
+    /// Opens the log, after what was written before. What is written into it is masked.
+    pub(super) fn open(dir: &Path, name: &str, masker: Masker) -> io::Result<Self> {
         home::create_private_dir(dir)?;
         let path = dir.join(format!("{name}.log"));
         let file = OpenOptions::new().create(true).append(true).read(true).mode(0o600).open(path)?;
         let length = file.metadata()?.len();
         let state = watch::Sender::new(State { length, closed: false });
-        Ok(Self(Arc::new(Inner { file: Mutex::new(file), state, opened: Instant::now() })))
+        Ok(Self(Arc::new(Inner { file: Mutex::new(file), state, opened: Instant::now(), masker })))
     }
 
     /// Whether anything was written, now or before.
@@ -66,6 +68,7 @@ impl TaskLog {
 impl SetupLog for TaskLog {
     fn line(&self, text: &str) {
         let time = self.0.opened.elapsed().as_secs_f64();
+        let text = self.0.masker.mask(text);
         let line = format!("[{time:8.3}s] {text}\n");
         let written = self.0.file.lock().expect("no panic happens while the file is locked").write_all(line.as_bytes());
         match written {
@@ -110,16 +113,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_log_goes_on_where_it_was() {
         let dir = tempfile::tempdir().unwrap();
-        let log = TaskLog::open(dir.path(), "setup").unwrap();
+        let open = || TaskLog::open(dir.path(), "setup", Masker::new(["hunter2"])).unwrap();
+        let log = open();
         assert!(log.is_empty());
         log.line("one");
         drop(log);
-        let log = TaskLog::open(dir.path(), "setup").unwrap();
-        log.line("two");
+        let log = open();
+        log.line("two of hunter2");
         log.close();
         let mut attachment = log.attach(0);
         let StepEvent::Output { offset: 0, bytes } = attachment.next().await.unwrap() else { panic!("no output") };
-        assert_eq!(bytes, "[   0.000s] one\n[   0.000s] two\n");
+        assert_eq!(bytes, "[   0.000s] one\n[   0.000s] two of ***\n");
         assert_eq!(attachment.next().await.unwrap(), StepEvent::Ended(StepEnd::Exited { code: 0 }));
     }
 }

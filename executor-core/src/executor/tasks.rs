@@ -8,6 +8,7 @@ use std::{
 
 use futures::FutureExt as _;
 use tokio::{sync::watch, task::JoinSet};
+use tracing::{Instrument as _, Span};
 
 use super::{
     attempt::{self, Attempt, Ended},
@@ -22,6 +23,12 @@ use crate::{
 };
 
 type Key = (TaskId, u32);
+
+/// What the work on an attempt is logged under.
+fn task_span(task: &TaskSpec, doing: &'static str) -> Span {
+    let of_run = task.run.span(doing);
+    of_run.in_scope(|| tracing::info_span!("task", task = %task.id, name = %task.name, attempt = task.attempt))
+}
 
 /// The attempts of an executor; dropping it aborts the work on them, not the steps.
 pub(super) struct Tasks {
@@ -62,8 +69,9 @@ impl Tasks {
     /// Goes on with an attempt of the journal.
     pub(super) fn resume(&mut self, entry: Entry, pod: Option<Arc<dyn Pod>>) {
         let signals = Signals::new();
+        let span = task_span(&entry.task, "resuming a task");
         let attempt = Attempt::new(self.context.clone(), entry, signals.clone());
-        self.spawn(attempt.held.clone(), signals, async move { attempt.resume(pod).await });
+        self.spawn(attempt.held.clone(), signals, async move { attempt.resume(pod).await }.instrument(span));
     }
 
     /// Does what the run service says. `limit`: the most attempts at a time.
@@ -116,10 +124,11 @@ impl Tasks {
         }
         let pod = PodId::parse(self.context.random.id("pod")).expect("random ids have the alphabet of pod ids");
         let boot = self.context.boot.clone();
+        let span = task_span(&task, "executing a task");
         let progress = Progress::new(&task);
         let entry = Entry { task, pod, generation: 0, stage: Stage::Assigned, boot, progress, pod_started: None };
         let attempt = Attempt::new(self.context.clone(), entry, signals.clone());
-        self.spawn(attempt.held.clone(), signals, attempt.begin());
+        self.spawn(attempt.held.clone(), signals, attempt.begin().instrument(span));
     }
 
     fn spawn(&mut self, held: HeldTask, signals: Signals, work: impl Future<Output = Ended> + Send + 'static) {

@@ -9,10 +9,12 @@
 pub mod archive;
 pub mod cachekey;
 mod cli;
+mod mask;
 pub mod protocol;
 mod supervise;
 
 pub use cli::{TOOLBOX_WORD, main, run_if_invoked};
+pub use mask::{MASK, MASKED_BYTES_MIN, Masker};
 pub use supervise::{
     ExitReason, ExitStatus, PidFile, ProcessId, READY_LINE, SPEC_FILE, SocketPath, SpoolChunk, SpoolChunks,
     StepCommand, StepDir, SuperviseSpec, connect, kill_marked, socket_path,

@@ -1,7 +1,10 @@
 //! How is a bucket written as one line, for command lines?
 
 use super::settings::{S3Credentials, S3Settings};
-use crate::ObjectKey;
+use crate::{
+    ObjectKey,
+    address::{parameters, percent_decode},
+};
 
 /// A bucket and a prefix in it.
 ///
@@ -98,13 +101,8 @@ impl std::str::FromStr for S3Location {
         }
         let mut settings = S3Settings::bucket(bucket);
         settings.objects.probe_prefix.clone_from(&prefix);
-        let mut seen = Vec::new();
-        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            if seen.contains(&name) {
-                return Err(InvalidS3Url::DuplicateParameter { name: name.to_owned() });
-            }
-            seen.push(name);
+        let duplicate = |name: &str| InvalidS3Url::DuplicateParameter { name: name.to_owned() };
+        for (name, value) in parameters(query).map_err(duplicate)? {
             set(&mut settings, name, decode(value)?)?;
         }
         Ok(Self { settings, prefix })
@@ -145,21 +143,7 @@ pub(super) fn endpoint_host(endpoint: &str) -> Option<(&str, &str)> {
 }
 
 fn decode(text: &str) -> Result<String, InvalidS3Url> {
-    let bad = || InvalidS3Url::Encoding { text: text.to_owned() };
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let [high, low, after @ ..] = rest else { return Err(bad()) };
-        let digit = |byte: u8| char::from(byte).to_digit(16).ok_or_else(bad);
-        bytes.push((digit(*high)? * 16 + digit(*low)?) as u8);
-        rest = after;
-    }
-    String::from_utf8(bytes).map_err(|_| bad())
+    percent_decode(text).ok_or_else(|| InvalidS3Url::Encoding { text: text.to_owned() })
 }
 
 #[cfg(test)]

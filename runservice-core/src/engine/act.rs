@@ -46,6 +46,9 @@ pub(super) fn apply(
         Event::ExecutorLost { task, attempt, executor, message } => {
             attempt::lost(config, state, task, *attempt, executor, message)?;
         }
+        Event::Undeliverable { task, attempt, executor, failure } => {
+            attempt::undeliverable(config, state, task, *attempt, executor, failure)?;
+        }
     }
     Ok(())
 }

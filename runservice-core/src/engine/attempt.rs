@@ -77,6 +77,23 @@ pub(super) fn lost(
     Ok(())
 }
 
+pub(super) fn undeliverable(
+    config: &RunConfig,
+    state: &mut RunState,
+    name: &TaskName,
+    attempt: u32,
+    executor: &ExecutorId,
+    failure: &Failure,
+) -> Result<(), Refusal> {
+    let task = find(state, name)?;
+    if held_by(task, attempt, executor)?.accepted {
+        let reason = "its executor was told of it before";
+        return Err(stale(task, attempt, reason));
+    }
+    fail(config, task, failure.clone());
+    Ok(())
+}
+
 /// Who reports may be executing: an assignment that was never accepted is accepted by its first report.
 pub(super) fn report(config: &RunConfig, state: &mut RunState, report: &TaskReport) -> Result<(), Refusal> {
     let fence = &report.fence;

@@ -36,8 +36,7 @@ pub(super) fn between(
 }
 
 pub(super) fn emit(state: &RunState, change: Change) -> Effect {
-    let run = &state.run;
-    Effect::Emit(RunEvent { run: run.id.clone(), number: run.number, group: run.group.clone(), change })
+    Effect::Emit(RunEvent::of(&state.run, change))
 }
 
 /// A run that finishes as it starts has done both, one after the other.

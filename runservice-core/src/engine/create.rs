@@ -54,6 +54,10 @@ pub(super) fn new_run(config: &RunConfig, identity: RunIdentity, restart_of: Opt
         restart_of,
         annotations: config.annotations.clone(),
         setup_errors,
+        pinned: false,
+        logs_expired: false,
+        workspaces_expired: false,
+        idempotency_key: None,
         times: Times::default(),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use runyard_executor_core::contract::{ExecutorId, Failure, RunId, StepRef, StepStatus, TaskId, TaskName};
 use serde::{Deserialize, Serialize};
 
-use crate::model::{GroupPath, RunPhase, RunResult, TaskStatus};
+use crate::model::{GroupPath, Run, RunPhase, RunResult, TaskStatus};
 
 /// One change of a run, a task or a step. The service adds the sequence number and the time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,13 @@ pub struct RunEvent {
     /// What changed.
     #[serde(flatten)]
     pub change: Change,
+}
+
+impl RunEvent {
+    /// That something of a run has changed.
+    pub(crate) fn of(run: &Run, change: Change) -> Self {
+        Self { run: run.id.clone(), number: run.number, group: run.group.clone(), change }
+    }
 }
 
 /// What changed.
@@ -52,6 +59,17 @@ pub enum Change {
         /// How it ended.
         result: RunResult,
     },
+    /// The run is kept however old it is, or not any more.
+    RunPinned {
+        /// Whether it is.
+        pinned: bool,
+    },
+    /// The run has given up the logs of its tasks.
+    RunLogsExpired,
+    /// The run has given up the workspace archives of its tasks.
+    RunWorkspacesExpired,
+    /// The run and all that belongs to it alone is gone.
+    RunDeleted,
     /// A task has another status.
     TaskStatus {
         /// The task.

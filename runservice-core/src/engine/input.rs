@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use runyard_executor_core::contract::{ExecutorId, TaskName, TaskReport};
+use runyard_executor_core::contract::{ExecutorId, Failure, TaskName, TaskReport};
 
 /// Something that happens to a run: a decision of the service, an action of a user or a message of an executor.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,5 +64,16 @@ pub enum Event {
         executor: ExecutorId,
         /// What happened, for the user.
         message: String,
+    },
+    /// What the executor would have to be told cannot be put together: the attempt fails.
+    Undeliverable {
+        /// The task.
+        task: TaskName,
+        /// The attempt.
+        attempt: u32,
+        /// The executor that it was given to.
+        executor: ExecutorId,
+        /// Why.
+        failure: Failure,
     },
 }

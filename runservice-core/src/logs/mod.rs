@@ -9,7 +9,7 @@ mod live;
 mod page;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -45,11 +45,13 @@ pub(crate) struct Logs {
     shared: bool,
     /// Logs that somebody writes or follows.
     live: Mutex<HashMap<LogId, Arc<LiveLog>>>,
+    /// Tasks whose logs are known to have an object that says whose they are.
+    referred: Mutex<HashSet<TaskId>>,
 }
 
 impl Logs {
     pub(crate) fn new(storage: Arc<dyn ObjectStorage>, shared: bool) -> Self {
-        Self { storage, shared, live: Mutex::default() }
+        Self { storage, shared, live: Mutex::default(), referred: Mutex::default() }
     }
 
     /// Appends; returns the length that is stored durably. See
@@ -85,8 +87,19 @@ impl Logs {
         }
     }
 
+    /// Whether it is known that there is an object that says whose the logs of a task are.
+    pub(crate) fn is_referred_to(&self, task: &TaskId) -> bool {
+        self.referred.lock().expect("the lock is never poisoned: no panic while held").contains(task)
+    }
+
+    /// Remembers that there is one, until the task ends.
+    pub(crate) fn set_referred_to(&self, task: &TaskId) {
+        self.referred.lock().expect("the lock is never poisoned: no panic while held").insert(task.clone());
+    }
+
     /// Ends every log of a task for its followers: nothing of the task can write any more.
     pub(crate) fn close_task(&self, task: &TaskId) {
+        self.referred.lock().expect("the lock is never poisoned: no panic while held").remove(task);
         let mut ended: Vec<_> = self.lock().extract_if(|(owner, ..), _| owner == task).collect();
         // Followers are woken in the same order each time, so that a simulation replays.
         ended.sort_by(|(one, _), (other, _)| one.cmp(other));

@@ -23,6 +23,10 @@ pub struct RunConfig {
     /// The namespace that caches are read from and written to; none: the root group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache_group: Option<String>,
+    /// The namespace that cache entries are written to, and looked for first, where a run may only read the other one:
+    /// what a fork's pull request stores must not be restored by those it is a request to. None: the other one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_write_group: Option<String>,
     /// What happens to other runs of the group.
     #[serde(default)]
     pub concurrency: ConcurrencyPolicy,
@@ -47,6 +51,10 @@ pub struct RunConfig {
     /// What a user should know though the run can go on, such as an unresolved variable.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// Whether the secret values are those of a [`Sealer`](crate::sealer::Sealer). Set by the run service, which refuses to
+    /// create a run that says so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
 }
 
 /// What a new run does about other runs of its group.
@@ -133,6 +141,7 @@ impl RunConfig {
             name: name.into(),
             group,
             cache_group: None,
+            cache_write_group: None,
             concurrency: ConcurrencyPolicy::default(),
             tasks: BTreeMap::new(),
             static_environment: Environment::new(),
@@ -141,12 +150,18 @@ impl RunConfig {
             annotations: BTreeMap::new(),
             setup_errors: Vec::new(),
             warnings: Vec::new(),
+            sealed: false,
         }
     }
 
-    /// The namespace that caches are read from and written to.
+    /// The namespace that caches are read from and, unless there is another one for that, written to.
     pub fn cache_group(&self) -> String {
         self.cache_group.clone().unwrap_or_else(|| self.group.root().as_str().to_owned())
+    }
+
+    /// The namespace that caches are written to.
+    pub fn cache_write_group(&self) -> String {
+        self.cache_write_group.clone().unwrap_or_else(|| self.cache_group())
     }
 
     /// The tasks that a task depends on, directly or not.

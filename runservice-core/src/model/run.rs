@@ -45,6 +45,18 @@ pub struct Run {
     /// Why it could not be set up.
     #[serde(default)]
     pub setup_errors: Vec<String>,
+    /// Whether it is kept, with all that belongs to it, however old it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
+    /// Whether it has given up the logs of its tasks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub logs_expired: bool,
+    /// Whether it has given up the workspace archives of its tasks.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub workspaces_expired: bool,
+    /// The caller's name for its creation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
     /// When it was created, started and finished.
     pub times: Times,
 }

@@ -37,6 +37,7 @@ impl Core {
             Some(leadership) => leadership.transact(&self.data, assign).await?,
             None => self.data.transact(assign).await?,
         };
+        self.counters.tasks_assigned.add(1);
         Ok(position)
     }
 

@@ -8,9 +8,10 @@ use runyard_executor_core::contract::{NAME_BYTES_MAX, RunId, TaskId};
 use super::{Core, store::Work};
 use crate::{
     Error, Result,
-    engine::{self, Admission, Event, GroupMember, RunIdentity},
+    engine::{self, Admission, Event, GroupMember, RunIdentity, Stepped},
     layout::{self, COUNTERS, IDEMPOTENCY, QUEUE, RUNNING, RUNS},
     model::{GroupPath, Run, RunConfig},
+    sealer,
 };
 
 /// A run to be created.
@@ -34,6 +35,9 @@ impl From<RunConfig> for NewRun {
 impl Core {
     pub(super) async fn create(&self, mut new: NewRun) -> Result<Run> {
         check(&mut new.config)?;
+        if let Some(sealer) = &self.sealer {
+            sealer::seal(&**sealer, &mut new.config).await?;
+        }
         let id = self.ids.run();
         let tasks: Vec<_> = new.config.tasks.keys().map(|_| self.ids.task()).collect();
         let (created, _) = self
@@ -43,6 +47,10 @@ impl Core {
                 async move { Work::new(self, tx).create(new, id, tasks).await }
             })
             .await?;
+        // Not if it was created before, under the same idempotency key.
+        if created.id == id {
+            self.counters.runs_created.add(1);
+        }
         Ok(created)
     }
 }
@@ -58,9 +66,16 @@ impl Work<'_> {
         let number = self.next_number(&new.config.group.root()).await?;
         let mut ids = tasks.iter().cloned();
         let mut next_id = || ids.next().expect("there is an id for every task of the config");
-        let created = engine::create(&new.config, RunIdentity { id: id.clone(), number }, &mut next_id);
-        let admission = self.admit(new).await?;
-        let state = self.insert(&new.config, created).await?;
+        let mut created = engine::create(&new.config, RunIdentity { id: id.clone(), number }, &mut next_id);
+        created.state.run.idempotency_key.clone_from(&new.idempotency_key);
+        self.enter(&new.config, &new.siblings, created).await
+    }
+
+    /// Writes a new run and gives it its place in the group, with what that means for the others.
+    pub(super) async fn enter(&self, config: &RunConfig, siblings: &BTreeSet<RunId>, created: Stepped) -> Result<Run> {
+        let id = created.state.run.id.clone();
+        let admission = self.admit(config, siblings).await?;
+        let state = self.insert(config, created).await?;
         if state.run.phase.is_final() {
             return Ok(state.run);
         }
@@ -68,24 +83,24 @@ impl Work<'_> {
             self.step(queued, &Event::Cancel).await?;
         }
         if admission.starts() {
-            self.step(id, &Event::Start).await?;
+            self.step(&id, &Event::Start).await?;
         }
         if let Some(running) = &admission.stop {
             // Stopping may finish the running run at once, and then starts this one.
             self.step(running, &Event::Stop).await?;
         }
-        self.run(id).await
+        self.run(&id).await
     }
 
-    async fn next_number(&self, root: &GroupPath) -> Result<u64> {
+    pub(super) async fn next_number(&self, root: &GroupPath) -> Result<u64> {
         let number = self.tx.get(&COUNTERS, root).await?.unwrap_or(0) + 1;
         self.tx.put(&COUNTERS, root, &number).await?;
         Ok(number)
     }
 
     /// What the new run does to its group.
-    async fn admit(&self, new: &NewRun) -> Result<Admission> {
-        let group = &new.config.group;
+    async fn admit(&self, config: &RunConfig, siblings: &BTreeSet<RunId>) -> Result<Admission> {
+        let group = &config.group;
         let running = match self.tx.get(&RUNNING, group).await? {
             Some(id) => Some(self.member(id).await?),
             None => None,
@@ -95,7 +110,7 @@ impl Work<'_> {
         for (_, id) in self.tx.scan(&QUEUE, range, Direction::Ascending, usize::MAX).await? {
             queued.push(self.member(id).await?);
         }
-        Ok(engine::admit(new.config.concurrency, running.as_ref(), &queued, &new.siblings))
+        Ok(engine::admit(config.concurrency, running.as_ref(), &queued, siblings))
     }
 
     async fn member(&self, id: RunId) -> Result<GroupMember> {
@@ -103,7 +118,7 @@ impl Work<'_> {
         Ok(GroupMember { id, number })
     }
 
-    async fn run(&self, id: &RunId) -> Result<Run> {
+    pub(super) async fn run(&self, id: &RunId) -> Result<Run> {
         self.tx.get(&RUNS, id.as_str()).await?.ok_or_else(|| Error::no_run(id))
     }
 }
@@ -112,6 +127,11 @@ fn check(config: &mut RunConfig) -> Result<()> {
     if config.name.is_empty() || config.name.len() > NAME_BYTES_MAX {
         return Err(Error::BadRequest {
             message: format!("the name of a run has 1 to {NAME_BYTES_MAX} bytes, this one {}", config.name.len()),
+        });
+    }
+    if config.sealed {
+        return Err(Error::BadRequest {
+            message: "the run config says that its secrets are sealed: only the run service seals them".to_owned(),
         });
     }
     if !config.setup_errors.is_empty() {

@@ -5,8 +5,11 @@
 
 mod connections;
 mod create;
+mod delete;
+mod events;
 mod query;
 mod reports;
+mod restart;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -21,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::{
     create::NewRun,
-    query::{EventSequence, LogRef, LogRequest, RunDetail, RunFilter, RunPage, SequencedEvent, WaitingTaskView},
+    events::{EventSequence, InvalidSequence, SequencedEvent},
+    query::{LogRef, LogRequest, RunDetail, RunFilter, RunPage, WaitingTaskView},
+    restart::RestartPoint,
 };
 use crate::{
     Clock, IdSource, Result, Settings, SystemClock,
@@ -33,6 +38,7 @@ use crate::{
     model::{GroupPath, Run, RunConfig},
     process::Process,
     scheduler::{DefaultScheduler, Scheduler},
+    sealer::Sealer,
     workers,
 };
 
@@ -59,6 +65,7 @@ pub(crate) struct Core {
     pub(crate) process: Process,
     pub(crate) settings: Settings,
     pub(crate) counters: Counters,
+    pub(crate) sealer: Option<Arc<dyn Sealer>>,
 }
 
 /// Puts a [`RunService`] together.
@@ -72,6 +79,7 @@ pub struct RunServiceBuilder {
     coordinator: Option<Arc<dyn Coordinator>>,
     process_name: Option<String>,
     settings: Settings,
+    sealer: Option<Arc<dyn Sealer>>,
 }
 
 impl RunServiceBuilder {
@@ -108,6 +116,14 @@ impl RunServiceBuilder {
         self
     }
 
+    /// Seals secret values before they are stored. Default: none, they are stored as they are.
+    ///
+    /// All processes on a store are given sealers that open what the others seal.
+    pub fn sealer(mut self, sealer: impl Sealer) -> Self {
+        self.sealer = Some(Arc::new(sealer));
+        self
+    }
+
     /// Sets the numbers that it goes by.
     pub fn settings(mut self, settings: Settings) -> Self {
         self.settings = settings;
@@ -116,7 +132,7 @@ impl RunServiceBuilder {
 
     /// The service. Nothing runs until [`RunService::run`] is polled.
     pub fn build(self) -> RunService {
-        let Self { data, storage, scheduler, clock, ids, coordinator, process_name, settings } = self;
+        let Self { data, storage, scheduler, clock, ids, coordinator, process_name, settings, sealer } = self;
         let shared = coordinator.as_ref().is_some_and(|coordinator| coordinator.sole_holder().is_none());
         let logs = Logs::new(Arc::clone(&storage), shared);
         let sessions = Sessions::default();
@@ -135,6 +151,7 @@ impl RunServiceBuilder {
                 process,
                 settings,
                 counters,
+                sealer,
             }),
         }
     }
@@ -152,6 +169,7 @@ impl RunService {
             coordinator: None,
             process_name: None,
             settings: Settings::default(),
+            sealer: None,
         }
     }
 
@@ -169,7 +187,7 @@ impl RunService {
     /// Those of the data manager that a new attempt would meet again, such as that another process has taken the store
     /// over.
     pub async fn run(&self, shutdown: CancellationToken) -> Result<()> {
-        workers::run(Arc::clone(&self.core), shutdown).await
+        Box::pin(workers::run(Arc::clone(&self.core), shutdown)).await
     }
 
     /// Creates a run, and starts it if nothing of its group is in the way. Durable when it returns.
@@ -189,6 +207,34 @@ impl RunService {
     /// Cancels a run that is still queued.
     pub async fn cancel(&self, run: &RunId) -> Result<Run> {
         self.core.apply(run, Event::Cancel).await
+    }
+
+    /// Repeats a finished or cancelled run: a new run of the same group, with a new number, name, annotations and definition
+    /// as they were.
+    ///
+    /// From failed tasks, the tasks that succeeded after nothing but successes are shared by both runs, with their logs and
+    /// workspace archives; approvals are asked for again for the others.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`](crate::Error::BadRequest) that says what is in the way, such as that nothing failed, or that
+    /// archives of shared tasks have expired.
+    pub async fn restart(&self, run: &RunId, from: RestartPoint) -> Result<Run> {
+        self.core.restart(run, from).await
+    }
+
+    /// Deletes a final run and all that belongs to it alone; what it shares with a restart stays with that.
+    ///
+    /// When it returns, the run is gone; its objects follow. Its idempotency key is free again.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`](crate::Error::BadRequest) if it is not final, or pinned.
+    pub async fn delete(&self, run: &RunId) -> Result<()> {
+        self.core.delete(run).await
+    }
+
+    /// Keeps a run with all that belongs to it, however old it becomes, or does not any more.
+    pub async fn set_pinned(&self, run: &RunId, pinned: bool) -> Result<Run> {
+        self.core.set_pinned(run, pinned).await
     }
 
     /// Approves a task: as a user, whom the scheduler's policy counts, or outright.
@@ -242,6 +288,10 @@ impl RunService {
     }
 
     /// Streams every event after a sequence, then what happens, as it happens.
+    ///
+    /// # Errors
+    /// [`Error::EventsExpired`](crate::Error::EventsExpired) if events after it are not kept any more: read what there is
+    /// ([`list`](Self::list)), and go on from the sequence of the error.
     pub fn events(&self, after: EventSequence) -> BoxStream<'static, Result<SequencedEvent>> {
         self.core.events(after)
     }

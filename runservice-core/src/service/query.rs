@@ -1,20 +1,18 @@
 //! What can be asked about runs, and how is their output read?
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream, stream::BoxStream};
-use runyard_datamanager::{DataManagerExt, Direction, IndexScan, KeyRange, Position, Snapshot};
+use runyard_datamanager::{DataManagerExt, Direction, IndexScan, KeyRange, Snapshot};
 use runyard_executor_core::contract::{RunId, StepRef, TaskName};
-use serde::{Deserialize, Serialize};
 
 use super::Core;
 use crate::{
     Error, Result,
-    engine::RunEvent,
-    layout::{self, CONFIGS, EVENTS, LOGS, RUNNING, RUNS, RUNS_BY_CREATED, RUNS_BY_NUMBER, TASKS},
+    layout::{self, CONFIGS, LOGS, RUNNING, RUNS, RUNS_BY_CREATED, RUNS_BY_NUMBER, TASKS},
     logs::{Follower, LogId, LogPage, LogPlace},
-    model::{GroupPath, Run, RunConfig, RunPhase, RunState, Task},
+    model::{GroupPath, Run, RunConfig, RunPhase, RunResult, RunState, Task},
     rows::LogRow,
     scheduler::WaitingReason,
     workers::Board,
@@ -49,6 +47,12 @@ pub struct WaitingTaskView {
 pub struct RunFilter {
     /// Only runs below this root group.
     pub root: Option<GroupPath>,
+    /// Only runs of exactly this group.
+    pub group: Option<GroupPath>,
+    /// Only runs in this phase.
+    pub phase: Option<RunPhase>,
+    /// Only runs with this result.
+    pub result: Option<RunResult>,
     /// The most runs to return; 0: the default of 50.
     pub limit: usize,
     /// Where an earlier page ended: its [`RunPage::next`].
@@ -58,7 +62,7 @@ pub struct RunFilter {
 /// Some runs, the newest first.
 #[derive(Clone, Debug)]
 pub struct RunPage {
-    /// The runs.
+    /// The runs. They may be fewer than were asked for, even none, if many others had to be passed over.
     pub runs: Vec<Run>,
     /// Where the next page begins; none: there is no more.
     pub next: Option<Bytes>,
@@ -88,6 +92,18 @@ pub struct LogRequest {
     pub follow: bool,
 }
 
+/// A page of a filtered list looks at no more runs than these: its cursor goes on behind them.
+const LOOKED_AT_MAX: usize = 1_000;
+
+impl RunFilter {
+    fn matches(&self, run: &Run) -> bool {
+        let is_of_group = |group: &GroupPath| run.group == *group;
+        self.group.as_ref().is_none_or(is_of_group)
+            && self.phase.is_none_or(|phase| run.phase == phase)
+            && self.result.is_none_or(|result| run.result == result)
+    }
+}
+
 /// Where what is asked for of a log is.
 enum Found {
     /// In the objects of its row.
@@ -96,38 +112,6 @@ enum Found {
     Growing(Follower),
     /// Nowhere: it will never be written.
     Empty,
-}
-
-/// A place in the sequence of all events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct EventSequence {
-    position: Position,
-    index: u32,
-}
-
-impl EventSequence {
-    /// Before every event.
-    pub const ZERO: Self = Self { position: Position::ZERO, index: 0 };
-
-    /// After every event of the transaction at `position`.
-    pub(crate) fn at(position: Position) -> Self {
-        Self { position, index: u32::MAX }
-    }
-}
-
-impl fmt::Display for EventSequence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.position, self.index)
-    }
-}
-
-/// An event with its place.
-#[derive(Clone, Debug)]
-pub struct SequencedEvent {
-    /// Its place.
-    pub sequence: EventSequence,
-    /// What happened.
-    pub event: RunEvent,
 }
 
 impl Core {
@@ -173,15 +157,25 @@ impl Core {
 
     pub(super) async fn list(&self, filter: &RunFilter) -> Result<RunPage> {
         let at = self.data.snapshot();
-        let (index, prefix) = match &filter.root {
+        let root = filter.root.clone().or_else(|| filter.group.as_ref().map(GroupPath::root));
+        let (index, prefix) = match &root {
             Some(root) => (RUNS_BY_NUMBER, layout::numbered_prefix(root.as_str())),
             None => (RUNS_BY_CREATED, Vec::new()),
         };
-        let limit = if filter.limit == 0 { 50 } else { filter.limit };
-        let after = filter.after.clone();
-        let scan = IndexScan { index, prefix: &prefix, direction: Direction::Descending, limit, after };
-        let page = self.data.read_index(&at, &RUNS, &scan).await?;
-        Ok(RunPage { runs: page.entries.into_iter().map(|(_, run)| run).collect(), next: page.next })
+        let most = if filter.limit == 0 { 50 } else { filter.limit };
+        let (mut runs, mut after, mut looked_at) = (Vec::new(), filter.after.clone(), 0);
+        loop {
+            // Never more than are still missing, so that the end of a page is the end of what was looked at.
+            let (direction, limit) = (Direction::Descending, most - runs.len());
+            let scan = IndexScan { index, prefix: &prefix, direction, limit, after };
+            let page = self.data.read_index(&at, &RUNS, &scan).await?;
+            looked_at += page.entries.len();
+            runs.extend(page.entries.into_iter().map(|(_, run)| run).filter(|run| filter.matches(run)));
+            after = page.next;
+            if after.is_none() || runs.len() >= most || looked_at >= LOOKED_AT_MAX.max(most) {
+                return Ok(RunPage { runs, next: after });
+            }
+        }
     }
 
     pub(super) async fn log(&self, request: &LogRequest) -> Result<BoxStream<'static, Result<Bytes>>> {
@@ -219,6 +213,11 @@ impl Core {
         let row = self.data.read(&at, &LOGS, &layout::log_key(&id.0, id.1, id.2)).await?;
         let found = match row {
             Some(row) => Found::Sealed(row),
+            None if was_written(&task, attempt, log.step) => {
+                let LogRef { run, task, step, .. } = log;
+                let what = format!("the log of step `{step}` of task `{task}` of run `{run}` is not kept any more");
+                return Err(Error::NotExist { what });
+            }
             None if task.status.is_final() || attempt < task.attempt => Found::Empty,
             None => return Ok((id, Found::Growing(follower))),
         };
@@ -233,35 +232,20 @@ impl Core {
         let task = tasks.into_iter().map(|(_, task)| task).find(|task| task.name == log.task);
         task.ok_or_else(|| Error::NotExist { what: format!("run `{}` has no task `{}`", log.run, log.task) })
     }
-
-    pub(super) fn events(&self, after: EventSequence) -> BoxStream<'static, Result<SequencedEvent>> {
-        // An event of the same transaction may follow the one that was seen last, so that one is read again.
-        let from = Position { lsn: after.position.lsn.saturating_sub(1), index: u32::MAX };
-        self.data.follow(from).flat_map(move |committed| stream::iter(events_of(committed, after))).boxed()
-    }
 }
 
-fn events_of(
-    committed: runyard_datamanager::Result<runyard_datamanager::Committed>,
-    after: EventSequence,
-) -> Vec<Result<SequencedEvent>> {
-    let committed = match committed {
-        Ok(committed) => committed,
-        Err(error) => return vec![Err(error.into())],
+/// Whether a log had something in it when its step ended.
+fn was_written(task: &Task, attempt: u32, step: StepRef) -> bool {
+    let earlier = task.earlier.iter().find(|earlier| earlier.attempt == attempt);
+    let (setup, steps) = match earlier {
+        Some(earlier) => (&earlier.setup, &earlier.steps),
+        None => (&task.setup, &task.steps),
     };
-    let appended = committed.changes.iter().filter(|change| change.collection == EVENTS.name());
-    let mut events = Vec::new();
-    for change in appended {
-        let (Some(value), Some((position, index))) = (&change.value, Position::from_append_key(&change.key)) else {
-            continue;
-        };
-        let sequence = EventSequence { position, index };
-        if sequence > after {
-            let event = EVENTS.decode(&change.key, value).map_err(Error::from);
-            events.push(event.map(|event| SequencedEvent { sequence, event }));
-        }
-    }
-    events
+    let state = match step {
+        StepRef::Setup => Some(setup),
+        StepRef::Step(index) => steps.get(index as usize),
+    };
+    state.and_then(|state| state.log.as_ref()).is_some_and(|end| end.bytes > 0)
 }
 
 fn check_step(task: &Task, log: &LogRef) -> Result<()> {

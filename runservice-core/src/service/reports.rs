@@ -2,18 +2,20 @@
 
 use runyard_datamanager::{DataManagerExt, Tx};
 use runyard_executor_core::contract::{
-    ClientError, Command, ExecutorId, ExecutorStatus, Fence, Registration, RunId, TaskId, TaskReport,
+    ClientError, Command, ExecutorId, ExecutorStatus, Failure, FailureClass, Fence, Registration, RunId, TaskId,
+    TaskReport, TaskSpec,
 };
 
 use super::{Core, store::Work};
 use crate::{
-    Error, Result,
+    Error, ErrorKind, Result,
     client::client_error,
     engine::Event,
     executors::task_spec,
     layout::{ASSIGNMENTS, ASSIGNMENTS_BY_EXECUTOR, EXECUTORS},
     model::{Assignment, RunConfig, RunState},
     rows::{AssignmentRow, ExecutorRow},
+    sealer::{self, SealError},
 };
 
 impl Core {
@@ -89,13 +91,45 @@ impl Core {
         let (config, state) = self.load(&row.run).await?;
         let waits = assignment(&state, row).is_some_and(|assignment| !assignment.accepted);
         if let Some(spec) = task_spec(&config, &state, &row.name).filter(|_| waits) {
-            self.sessions.tell(&row.executor, Command::Assign { task: Box::new(spec) });
+            match self.opened(&config, spec).await {
+                Ok(spec) => self.sessions.tell(&row.executor, Command::Assign { task: Box::new(spec) }),
+                Err(SealError::Refused { reason }) => self.fail_undeliverable(row, reason).await?,
+                Err(unavailable) => return Err(unavailable.into()),
+            }
         }
         if row.stop {
             let (task, attempt) = (task.clone(), row.attempt);
             self.sessions.tell(&row.executor, Command::Stop { task, attempt });
         }
         Ok(())
+    }
+
+    /// A task specification with the secret values themselves.
+    async fn opened(&self, config: &RunConfig, mut spec: TaskSpec) -> Result<TaskSpec, SealError> {
+        match &self.sealer {
+            _ if !config.sealed => {}
+            Some(sealer) => sealer::open(&**sealer, &config.group, &mut spec).await?,
+            None => {
+                let reason = "its secrets are sealed, and this run service has no sealer".to_owned();
+                return Err(SealError::Refused { reason });
+            }
+        }
+        Ok(spec)
+    }
+
+    /// Fails a task that no executor can be told of.
+    async fn fail_undeliverable(&self, row: &AssignmentRow, reason: String) -> Result<()> {
+        let event = Event::Undeliverable {
+            task: row.name.clone(),
+            attempt: row.attempt,
+            executor: row.executor.clone(),
+            failure: Failure { class: FailureClass::Setup, message: format!("the task cannot be set up: {reason}") },
+        };
+        match self.apply(&row.run, event).await {
+            // Somebody was faster: it is not this executor's any more.
+            Err(error) if error.kind() == ErrorKind::BadRequest => Ok(()),
+            applied => applied.map(drop),
+        }
     }
 
     async fn load(&self, run: &RunId) -> Result<(RunConfig, RunState)> {

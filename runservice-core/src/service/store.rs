@@ -9,10 +9,10 @@ use runyard_executor_core::contract::RunId;
 use super::Core;
 use crate::{
     Error, Result,
-    engine::{self, Effect, Event, Stepped},
+    engine::{self, Effect, Event, RunEvent, Stepped},
     layout::{self, ASSIGNMENTS, CONFIGS, EVENTS, LOGS, QUEUE, READY, RUNNING, RUNS, TASKS},
     model::{GroupPath, RunConfig, RunPhase, RunState},
-    rows::AssignmentRow,
+    rows::{AssignmentRow, EventRow},
     scheduler::WaitingTask,
 };
 
@@ -57,6 +57,11 @@ impl<'a> Work<'a> {
             self.tx.put(&QUEUE, layout::queue_key(&run.group, run.number), &run.id).await?;
         }
         Ok(self.save(config, None, created).await?.0)
+    }
+
+    /// Tells the world.
+    pub(super) fn emit(&self, event: RunEvent) -> Result<()> {
+        Ok(self.tx.append(&EVENTS, &EventRow { time: self.now, event })?)
     }
 
     async fn step_one(&self, id: &RunId, event: &Event) -> Result<(RunState, Option<GroupPath>)> {
@@ -139,7 +144,7 @@ impl<'a> Work<'a> {
             Effect::RunCancelled => self.tx.delete(&QUEUE, layout::queue_key(&run.group, run.number)).await?,
             // Whoever called this looks for the next run of the group.
             Effect::RunFinished => {}
-            Effect::Emit(event) => self.tx.append(&EVENTS, &event)?,
+            Effect::Emit(event) => self.emit(event)?,
         }
         Ok(())
     }

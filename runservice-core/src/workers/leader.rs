@@ -2,7 +2,7 @@
 
 use runyard_datamanager::{Error as Data, Leadership, coordinator::Coordinator};
 
-use super::{connections::others, placer};
+use super::{chores, connections::others, placer, retention};
 use crate::{Error, Result, layout::SCHEDULER, service::Core};
 
 /// Ends only when the data manager is closed, or with an error.
@@ -11,7 +11,8 @@ pub(super) async fn run(core: &Core) -> Result<()> {
         Some(coordinator) => take_turns(core, coordinator).await,
         None => {
             core.clear_predecessors().await?;
-            placer::run(core, None).await
+            tokio::try_join!(placer::run(core, None), Box::pin(chores::run(core)), Box::pin(retention::run(core)))
+                .map(drop)
         }
     }
 }
@@ -24,7 +25,12 @@ async fn take_turns(core: &Core, coordinator: &dyn Coordinator) -> Result<()> {
         let epoch = leadership.epoch();
         tracing::info!(epoch, "this process places the tasks now");
         let lead = async {
-            tokio::try_join!(placer::run(core, Some(&leadership)), others::run(core, coordinator, &leadership))
+            tokio::try_join!(
+                placer::run(core, Some(&leadership)),
+                others::run(core, coordinator, &leadership),
+                Box::pin(chores::run(core)),
+                Box::pin(retention::run(core)),
+            )
         };
         tokio::select! {
             biased;

@@ -7,10 +7,12 @@
 //! them ([`leader`]).
 
 mod board;
+mod chores;
 mod connections;
 mod dispatcher;
 mod leader;
 mod placer;
+mod retention;
 
 use std::{
     sync::{Arc, Mutex},
@@ -30,7 +32,7 @@ pub(crate) async fn run(core: Arc<Core>, shutdown: CancellationToken) -> Result<
     // Whoever connects is told everything, so what happened before now needs no telling.
     let dispatched = Mutex::new(core.data.snapshot().position());
     let dispatching = keep_on("telling executors of changes", || dispatcher::run(&core, &dispatched));
-    let placing = keep_on("placing tasks", || leader::run(&core));
+    let placing = keep_on("what a leader does", || Box::pin(leader::run(&core)));
     let noting = keep_on("noting who is connected", || connections::own::run(&core));
     let vouching = async {
         match core.coordinator.as_deref() {

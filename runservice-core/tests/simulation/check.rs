@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use futures::TryStreamExt;
 use runyard_executor_core::contract::StepRef;
-use runyard_runservice_core::{LogRef, LogRequest, RunService, model::RunPhase};
+use runyard_objectstorage::ObjectStorageExt;
+use runyard_runservice_core::{
+    LogRef, LogRequest, RunService,
+    model::{RunPhase, RunState},
+};
 
 use crate::{
     history::History,
@@ -17,8 +21,10 @@ use crate::{
 pub(crate) async fn check(world: &World, history: &History, runs: &RunService) -> Result<(), String> {
     history.check_leftovers()?;
     let logs = read_logs(history, runs).await?;
+    check_objects(world, history).await?;
     let promises = world.promises();
     check_created(&promises, history)?;
+    check_kept(&promises, history)?;
     check_approved(&promises, history)?;
     check_annotated(&promises, history)?;
     check_causes(&promises, history)?;
@@ -29,18 +35,49 @@ pub(crate) async fn check(world: &World, history: &History, runs: &RunService) -
     promises.followed.iter().try_for_each(|followed| check_followed(world, &logs, followed))
 }
 
+/// Nothing is stored of runs that are there no more.
+async fn check_objects(world: &World, history: &History) -> Result<(), String> {
+    let objects = world.storage.list_objects("logs/").await.map_err(|error| error.to_string())?;
+    for object in objects {
+        let parts: Vec<_> = object.key.as_str().split('/').collect();
+        let of_task = |state: &RunState| state.tasks.values().any(|task| parts[1] == task.id.as_str());
+        let is_referred_to = match parts[2] {
+            "runs" => history.runs.iter().any(|(run, state)| run.as_str() == parts[3] && of_task(state)),
+            _ => history.runs.values().any(of_task),
+        };
+        if !is_referred_to {
+            return Err(format!("`{}` is left of what was deleted", object.key));
+        }
+    }
+    Ok(())
+}
+
 /// Each creation made one run, however often it was asked for.
 fn check_created(promises: &Promises, history: &History) -> Result<(), String> {
-    if history.runs.len() != promises.tried.len() || history.idempotency != promises.created {
-        let (runs, tried) = (history.runs.len(), promises.tried.len());
-        return Err(format!("{tried} creations made {runs} runs: {:?}, {:?}", promises.created, history.idempotency));
+    let mut keys = promises.created.clone();
+    keys.retain(|_, run| !history.deleted.contains(run));
+    let created = history.runs.values().filter(|state| state.run.restart_of.is_none()).count();
+    if created != keys.len() || history.idempotency != keys || promises.tried.len() != promises.created.len() {
+        return Err(format!("{} creations made {created} runs: {keys:?}, {:?}", keys.len(), history.idempotency));
+    }
+    Ok(())
+}
+
+/// What was restarted is there, and nothing is gone that nobody deleted.
+fn check_kept(promises: &Promises, history: &History) -> Result<(), String> {
+    for run in promises.known() {
+        let is_there = history.runs.contains_key(&run);
+        let may_be = if is_there { !promises.deleted.contains(&run) } else { promises.to_delete.contains(&run) };
+        if !may_be {
+            return Err(format!("run {run} is there: {is_there}, and these were deleted: {:?}", promises.deleted));
+        }
     }
     Ok(())
 }
 
 /// Whoever approved is on record, also one of two at once.
 fn check_approved(promises: &Promises, history: &History) -> Result<(), String> {
-    for (run, name, user) in &promises.approved {
+    for (run, name, user) in promises.approved.iter().filter(|(run, ..)| !history.deleted.contains(run)) {
         let task = history.runs.get(run).and_then(|state| state.tasks.get(name));
         let approvers = task.and_then(|task| task.annotations.get("approvers")).map_or("", String::as_str);
         if !approvers.contains(&format!("\"{user}\"")) {
@@ -52,7 +89,7 @@ fn check_approved(promises: &Promises, history: &History) -> Result<(), String> 
 
 /// The last annotation that was taken is there.
 fn check_annotated(promises: &Promises, history: &History) -> Result<(), String> {
-    for ((run, name, key), value) in &promises.annotated {
+    for ((run, name, key), value) in promises.annotated.iter().filter(|((run, ..), _)| !history.deleted.contains(run)) {
         let task = history.runs.get(run).and_then(|state| state.tasks.get(name));
         let found = task.and_then(|task| task.annotations.get(key));
         if found != Some(value) {
@@ -64,6 +101,10 @@ fn check_annotated(promises: &Promises, history: &History) -> Result<(), String>
 
 /// Nothing was stopped or cancelled that nobody wanted so.
 fn check_causes(promises: &Promises, history: &History) -> Result<(), String> {
+    // Who stopped or cancelled something may be there no more.
+    if !history.deleted.is_empty() {
+        return Ok(());
+    }
     use runyard_runservice_core::model::ConcurrencyPolicy::{CancelQueued, CancelRunning};
     for (id, state) in &history.runs {
         let run = &state.run;

@@ -83,7 +83,8 @@ async fn follow(world: Arc<World>, run: RunId, task: TaskName, log: LogId, mut r
             () = &mut until => None,
             read = reading => Some(read),
         };
-        if world.is_over() || matches!(&read, Some(Err(error)) if error.contains("has no step")) {
+        let is_refused = matches!(&read, Some(Err(error)) if error.contains("has no step"));
+        if world.is_over() || is_refused || world.promises().to_delete.contains(&run) {
             break;
         }
         if matches!(read, Some(Ok(()))) {

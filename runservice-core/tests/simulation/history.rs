@@ -30,6 +30,10 @@ pub(crate) struct History {
     pub(crate) queue: BTreeMap<Bytes, RunId>,
     pub(crate) idempotency: BTreeMap<String, RunId>,
     pub(crate) logs: BTreeMap<String, LogRow>,
+    /// Whatever is to be done yet about objects.
+    pub(crate) chores: BTreeMap<Bytes, serde_json::Value>,
+    /// Runs that are there no more.
+    pub(crate) deleted: BTreeSet<RunId>,
     /// All events with their places, as they are shown.
     pub(crate) events: Vec<(String, RunEvent)>,
     numbers: BTreeMap<String, u64>,
@@ -51,6 +55,12 @@ pub(crate) struct AssignmentRow {
 pub(crate) struct ExecutorRow {
     pub(crate) epoch: u64,
     pub(crate) status: ExecutorStatus,
+}
+
+/// What happened.
+#[derive(Deserialize)]
+struct EventRow {
+    event: RunEvent,
 }
 
 /// A sealed log.
@@ -103,6 +113,7 @@ impl History {
             "ready" => put(&mut self.ready, text(&change.key), change),
             "running" => put(&mut self.running, text(&change.key), change),
             "queue" => put(&mut self.queue, change.key.clone(), change),
+            "chores" => put(&mut self.chores, change.key.clone(), change),
             "idempotency" => put(&mut self.idempotency, text(&change.key), change),
             "logs" => {
                 if self.logs.contains_key(&text(&change.key)) && change.value.is_some() {
@@ -116,7 +127,7 @@ impl History {
                 };
                 // What expires is told by somebody else.
                 if let Some(value) = &change.value {
-                    let event: RunEvent = decode(value)?;
+                    let EventRow { event } = decode(value)?;
                     touched.events.push(event.clone());
                     self.events.push((format!("{position}.{index}"), event));
                 }
@@ -130,8 +141,9 @@ impl History {
         let id = RunId::parse(text(&change.key)).map_err(|error| error.to_string())?;
         touched.before.entry(id.clone()).or_insert_with(|| self.runs.get(&id).cloned());
         let Some(value) = &change.value else {
-            self.runs.remove(&id);
-            return Ok(());
+            let is_over = self.runs.remove(&id).is_some_and(|state| state.run.phase.is_final() && !state.run.pinned);
+            self.deleted.insert(id.clone());
+            return if is_over { Ok(()) } else { Err(format!("run {id} is deleted, and was not over or was pinned")) };
         };
         let run: Run = decode(value)?;
         match self.runs.get_mut(&id) {

@@ -15,6 +15,11 @@ pub(crate) struct Promises {
     pub(crate) created: BTreeMap<String, RunId>,
     /// Creations that were tried, answered or not.
     pub(crate) tried: BTreeSet<String>,
+    /// Runs that repeat another one.
+    pub(crate) restarted: BTreeSet<RunId>,
+    /// Runs that somebody asked to delete, answered or not; and those of which it was answered.
+    pub(crate) to_delete: BTreeSet<RunId>,
+    pub(crate) deleted: BTreeSet<RunId>,
     /// Users whose approval of a task was taken.
     pub(crate) approved: BTreeSet<(RunId, TaskName, String)>,
     /// The last annotation of each task that was taken, by its key.
@@ -32,6 +37,18 @@ pub(crate) struct Promises {
     pub(crate) following: usize,
     /// What followers of logs were given, and whether to the end.
     pub(crate) followed: Vec<Followed>,
+}
+
+impl Promises {
+    /// The runs that users know of.
+    pub(crate) fn known(&self) -> Vec<RunId> {
+        self.created.values().chain(&self.restarted).cloned().collect()
+    }
+
+    /// Whether a run that does not exist may have been deleted.
+    pub(crate) fn may_be_deleted(&self) -> bool {
+        !self.to_delete.is_empty()
+    }
 }
 
 /// What somebody read of a log.

@@ -161,18 +161,24 @@ pub(crate) fn events_tell_all(before: Option<&RunState>, after: &RunState, event
         }
     }
     for task in after.tasks.values() {
-        let status = before.and_then(|before| before.tasks.get(&task.name)).map(|task| task.status);
+        // A run that repeats another one begins with what that one has done.
+        let at_first =
+            if task.status == TaskStatus::Success && before.is_none() { task.status } else { TaskStatus::default() };
+        let status = before.and_then(|before| before.tasks.get(&task.name)).map_or(at_first, |task| task.status);
         let mut statuses = told().filter_map(|change| match change {
             Change::TaskStatus { id, status, .. } if *id == task.id => Some(*status),
             _ => None,
         });
-        let (expected, last) = (status.unwrap_or_default() != task.status, statuses.next_back());
+        let (expected, last) = (status != task.status, statuses.next_back());
         if expected != last.is_some() || last.is_some_and(|last| last != task.status) {
             return Err(format!("task {} of run #{number} is {:?}, and {last:?} is told", task.name, task.status));
         }
-        let approved = before.and_then(|before| before.tasks.get(&task.name)).is_some_and(|task| task.approved);
+        let approved = match before {
+            Some(before) => before.tasks.get(&task.name).is_some_and(|task| task.approved),
+            None => task.status == TaskStatus::Success,
+        };
         let told = count(&|change| matches!(change, Change::TaskApproved { id, .. } if *id == task.id));
-        if told != usize::from(task.approved && !approved) {
+        if told != usize::from(task.approved && !approved) && before.is_some() {
             return Err(format!("the approval of task {} of run #{number} is told {told} times", task.name));
         }
     }

@@ -142,7 +142,7 @@ async fn finish(world: &Arc<World>, observer: &mut Observer) -> Result<(), Strin
     let (mut last, mut since) = (observer.history.position, Instant::now());
     loop {
         observer.look().await;
-        if observer.history.unfinished().is_empty() {
+        if observer.history.unfinished().is_empty() && observer.history.chores.is_empty() {
             return Ok(());
         }
         if observer.history.position != last {
@@ -157,7 +157,8 @@ async fn finish(world: &Arc<World>, observer: &mut Observer) -> Result<(), Strin
 
 /// What is not at its end, and why it waits.
 async fn why_stuck(world: &Arc<World>, observer: &Observer) -> String {
-    let mut why = "nothing happens any more, and these runs have not ended:".to_owned();
+    let chores = observer.history.chores.values();
+    let mut why = format!("nothing happens any more, and left are these chores, {chores:?}, and these runs:");
     let Some(process) = world.processes().into_iter().next() else { return format!("{why} no process is alive") };
     for run in observer.history.unfinished() {
         match process.runs.get(&run).await {

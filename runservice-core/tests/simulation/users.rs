@@ -9,7 +9,7 @@ use std::{
 
 use runyard_executor_core::contract::{RunId, TaskName};
 use runyard_runservice_core::{
-    Error, ErrorKind, NewRun, Result, RunDetail, RunService,
+    Error, ErrorKind, NewRun, RestartPoint, Result, RunDetail, RunService,
     model::{Run, RunPhase, TaskStatus},
 };
 
@@ -79,6 +79,9 @@ async fn insist<T, F: Future<Output = Result<T>>>(
             Some(Ok(answer)) => return Ok(answer),
             // Another process may not see yet what this user was told of.
             Some(Err(error)) if error.kind() == ErrorKind::BadRequest => return Err(error),
+            Some(Err(error)) if error.kind() == ErrorKind::NotExist && world.promises().may_be_deleted() => {
+                return Err(error);
+            }
             Some(Err(error)) => world.trace(|| format!("{what}: {} answers {error:?}", process.name)),
             None => {}
         }
@@ -88,16 +91,18 @@ async fn insist<T, F: Future<Output = Result<T>>>(
 
 /// Does something to one of the runs.
 async fn meddle(world: &Arc<World>, random: &mut Random, index: u64) {
-    let created: Vec<RunId> = world.promises().created.values().cloned().collect();
-    if created.is_empty() {
+    let known = world.promises().known();
+    if known.is_empty() {
         return;
     }
-    let run = &created[random.below(created.len() as u64) as usize];
-    match random.below(6) {
+    let run = &known[random.below(known.len() as u64) as usize];
+    match random.below(9) {
         0 => stop(world, random, run).await,
         1 => cancel(world, random, run).await,
         2 => annotate(world, random, run, index).await,
         3 => look(world, random, run).await,
+        4 | 5 => restart(world, random, run).await,
+        6 => delete(world, random, run).await,
         _ => drop(approve_all(world, random, run).await),
     }
 }
@@ -130,6 +135,48 @@ async fn cancel(world: &Arc<World>, random: &mut Random, run: &RunId) {
         if run.phase != RunPhase::Cancelled {
             world.fail(format!("run {} was cancelled, and is {:?}", run.id, run.phase));
         }
+    }
+}
+
+/// A run that is over begins again, from scratch or where it failed.
+async fn restart(world: &Arc<World>, random: &mut Random, run: &RunId) {
+    let from = random.pick(&[RestartPoint::Scratch, RestartPoint::FailedTasks, RestartPoint::FailedTasks]);
+    let restarted = insist(world, random, "restarting", |runs| {
+        let run = run.clone();
+        async move { runs.restart(&run, from).await }
+    })
+    .await;
+    if let Ok(again) = restarted {
+        world.count("runs that were restarted");
+        world.trace(|| format!("{run} begins again, {from:?}: {}", again.id));
+        if again.restart_of.as_ref() != Some(run) {
+            world.fail(format!("{run} began again as {}, which repeats {:?}", again.id, again.restart_of));
+        }
+        world.promises().restarted.insert(again.id);
+    }
+}
+
+/// Unless it is pinned, a run that is over may go.
+async fn delete(world: &Arc<World>, random: &mut Random, run: &RunId) {
+    let is_pinned = random.chance(300);
+    let pinned = insist(world, random, "pinning", |runs| {
+        let run = run.clone();
+        async move { runs.set_pinned(&run, is_pinned).await }
+    })
+    .await;
+    if pinned.is_err() || random.chance(500) {
+        return;
+    }
+    world.promises().to_delete.insert(run.clone());
+    let deleted = insist(world, random, "deleting", |runs| {
+        let run = run.clone();
+        async move { runs.delete(&run).await }
+    })
+    .await;
+    if deleted.is_ok() {
+        world.count("runs that were deleted");
+        world.trace(|| format!("{run} is deleted"));
+        world.promises().deleted.insert(run.clone());
     }
 }
 
@@ -246,7 +293,7 @@ async fn approve(world: &Arc<World>, random: &mut Random, run: &RunId, task: &Ta
 pub(crate) async fn approve_in_the_end(world: Arc<World>) {
     let mut random = Random::new(world.profile.seed, 390);
     world.calm().await;
-    let mut open: Vec<RunId> = world.promises().created.values().cloned().collect();
+    let mut open: Vec<RunId> = world.promises().known();
     let mut ended = BTreeSet::new();
     while !open.is_empty() {
         open.retain(|run| !ended.contains(run));

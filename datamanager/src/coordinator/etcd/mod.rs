@@ -18,7 +18,6 @@ mod failure;
 mod keys;
 mod lease;
 mod mirror;
-mod news;
 mod session;
 mod settings;
 mod task;
@@ -32,8 +31,8 @@ use rand::{SeedableRng, rngs::StdRng, rngs::SysRng};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::{failure::Failure, news::News, session::Memory, task::Task, wants::Wants};
-use super::{Announced, Candidacy, Coordinator, CoordinatorStatus, check_role, turns::Turns};
+use self::{failure::Failure, session::Memory, task::Task, wants::Wants};
+use super::{Announced, Candidacy, Coordinator, CoordinatorStatus, check_role, news::News, turns::Turns};
 use crate::{Error, Result};
 
 pub use settings::{EtcdSettings, EtcdTls, EtcdUser};

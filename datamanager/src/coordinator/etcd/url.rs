@@ -2,6 +2,8 @@
 
 use std::{str::FromStr, time::Duration};
 
+use runyard_objectstorage::address::{parameters, percent_decode};
+
 use super::settings::{EtcdSettings, EtcdTls, EtcdUser, is_endpoint};
 
 /// Why a text is no [`EtcdSettings`].
@@ -91,20 +93,17 @@ impl FromStr for EtcdSettings {
             return Err(InvalidEtcdUrl::Prefix { prefix });
         }
         let mut settings = Self { user, tls, ..Self::new(endpoints, prefix) };
-        let mut seen = Vec::new();
-        for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
-            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            if seen.contains(&name) {
-                return Err(InvalidEtcdUrl::DuplicateParameter { name: name.to_owned() });
-            }
-            seen.push(name);
+        let duplicate = |name: &str| InvalidEtcdUrl::DuplicateParameter { name: name.to_owned() };
+        let parameters = parameters(query).map_err(duplicate)?;
+        for (name, value) in &parameters {
             set(&mut settings, name, decode(value, "value of a parameter")?)?;
         }
-        for (name, present, other) in [("cert", "cert", "key"), ("key", "key", "cert")] {
-            if seen.contains(&present) && !seen.contains(&other) {
-                let reason = "`cert` and `key` are given together";
-                return Err(InvalidEtcdUrl::Parameter { name: name.to_owned(), value: "alone".to_owned(), reason });
-            }
+        let is_given = |name: &str| parameters.iter().any(|(given, _)| *given == name);
+        if let Some(name) =
+            ["cert", "key"].into_iter().find(|name| is_given(name) && !(is_given("cert") && is_given("key")))
+        {
+            let reason = "`cert` and `key` are given together";
+            return Err(InvalidEtcdUrl::Parameter { name: name.to_owned(), value: "alone".to_owned(), reason });
         }
         Ok(settings)
     }
@@ -158,21 +157,7 @@ fn seconds(text: &str) -> Option<Duration> {
 }
 
 fn decode(text: &str, part: &'static str) -> Result<String, InvalidEtcdUrl> {
-    let bad = || InvalidEtcdUrl::Encoding { part };
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let [high, low, after @ ..] = rest else { return Err(bad()) };
-        let digit = |byte: u8| char::from(byte).to_digit(16).ok_or_else(bad);
-        bytes.push((digit(*high)? * 16 + digit(*low)?) as u8);
-        rest = after;
-    }
-    String::from_utf8(bytes).map_err(|_| bad())
+    percent_decode(text).ok_or(InvalidEtcdUrl::Encoding { part })
 }
 
 #[cfg(test)]

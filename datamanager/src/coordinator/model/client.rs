@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    super::{Announced, Belief, Candidacy, CoordinatorStatus, LostReason},
+    super::{Belief, Candidacy, CoordinatorStatus, LostReason, news::News},
     memory::{Memory, Standing},
 };
 
@@ -25,11 +25,9 @@ pub(super) struct Client {
     /// Until when it believes in its lease without having heard anything; none while it is connected.
     believes_until: Option<Instant>,
     wants: BTreeMap<String, Want>,
-    pub(super) board: watch::Sender<Announced>,
+    pub(super) news: News,
+    to_pass_on: watch::Receiver<u64>,
     pub(super) status: watch::Sender<CoordinatorStatus>,
-    /// The newest number of its own, and the newest of them that was passed on.
-    own: u64,
-    passed_on: u64,
 }
 
 #[derive(Debug)]
@@ -53,6 +51,7 @@ impl Want {
 impl Client {
     /// One that was never connected, and has no lease yet.
     pub(super) fn new() -> Self {
+        let news = News::default();
         Self {
             lease: 0,
             seen: 0,
@@ -60,10 +59,9 @@ impl Client {
             is_linked: false,
             believes_until: None,
             wants: BTreeMap::new(),
-            board: watch::Sender::default(),
+            to_pass_on: news.to_pass_on(),
+            news,
             status: watch::Sender::new(disconnected("it was not connected yet")),
-            own: 0,
-            passed_on: 0,
         }
     }
 
@@ -109,8 +107,8 @@ impl Client {
                 belief.always();
             }
         }
-        self.heard(memory.announced());
-        self.missed();
+        self.news.heard(memory.announced());
+        self.news.missed();
         self.status.send_replace(CoordinatorStatus::Connected { to: "the modelled etcd".to_owned() });
     }
 
@@ -169,32 +167,10 @@ impl Client {
         matches!(self.wants.get(role), Some(Want::Leading { belief, .. }) if !belief.is_lost())
     }
 
-    /// It announces a number itself, and need not be told.
-    pub(super) fn announces(&mut self, lsn: u64) {
-        self.own = lsn.max(self.own);
-        self.board.send_if_modified(|board| {
-            board.lsn = lsn.max(board.lsn);
-            false
-        });
-    }
-
     /// What others have to hear of, once.
     pub(super) fn pass_on(&mut self) -> Option<u64> {
-        let is_news = self.own > self.passed_on;
-        self.passed_on = self.own;
-        is_news.then_some(self.own)
-    }
-
-    pub(super) fn heard(&self, lsn: u64) {
-        self.board.send_if_modified(|board| {
-            let is_news = lsn > board.lsn;
-            board.lsn = lsn.max(board.lsn);
-            is_news
-        });
-    }
-
-    pub(super) fn missed(&self) {
-        self.board.send_modify(|board| board.gaps += 1);
+        let is_news = self.to_pass_on.has_changed().expect("the sender lives beside it");
+        is_news.then(|| *self.to_pass_on.borrow_and_update())
     }
 }
 

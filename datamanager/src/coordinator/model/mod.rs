@@ -25,10 +25,10 @@ use tokio::{
 };
 
 use self::{client::Client, memory::Memory};
-use super::{Announced, Candidacy, Coordinator, CoordinatorStatus, check_role, turns::Turns};
+use super::{Announced, Candidacy, Coordinator, CoordinatorStatus, check_role, news::News, turns::Turns};
 use crate::{Error, Result};
 
-/// What the real one asks for if nothing else is said.
+/// How long one lasts if nothing else is said.
 const LEASE: Duration = Duration::from_secs(5);
 
 /// A model of an etcd that processes share. Clones are the same one.
@@ -66,7 +66,7 @@ pub struct ModelCoordinator {
     shared: Arc<Shared>,
     turns: Turns,
     name: String,
-    board: watch::Sender<Announced>,
+    news: News,
     status: watch::Sender<CoordinatorStatus>,
 }
 
@@ -173,7 +173,7 @@ impl State {
     /// Whoever is gone may have committed something, and ended before saying so.
     fn candidates_are_gone(&self, lease: u64) {
         let others = self.clients.values().filter(|client| client.lease != lease);
-        others.filter(|client| self.is_connected(client)).for_each(Client::missed);
+        others.filter(|client| self.is_connected(client)).for_each(|client| client.news.missed());
     }
 
     /// Lets all who are connected do what is to be done, until there is nothing left.
@@ -203,7 +203,7 @@ impl State {
             Some(held) => held.push((lease, lsn)),
             None => {
                 let others = self.clients.values().filter(|client| client.lease != lease);
-                others.filter(|client| self.is_connected(client)).for_each(|client| client.heard(lsn));
+                others.filter(|client| self.is_connected(client)).for_each(|client| client.news.heard(lsn));
             }
         }
     }
@@ -241,7 +241,7 @@ impl ModelEtcd {
     pub fn connect(&self, process: impl Into<String>) -> ModelCoordinator {
         let name = process.into();
         let client = Client::new();
-        let (board, status) = (client.board.clone(), client.status.clone());
+        let (news, status) = (client.news.clone(), client.status.clone());
         let mut state = self.shared.state();
         let before = state.clients.insert(name.clone(), client);
         let is_down = state.is_down;
@@ -250,7 +250,7 @@ impl ModelEtcd {
         }
         drop(state);
         assert!(before.is_none(), "there is a process `{name}` already");
-        ModelCoordinator { shared: Arc::clone(&self.shared), turns: Turns::default(), name, board, status }
+        ModelCoordinator { shared: Arc::clone(&self.shared), turns: Turns::default(), name, news, status }
     }
 
     /// Cuts a process off: it hears of nothing, and nobody hears of it, until [`reconnect`](Self::reconnect).
@@ -425,13 +425,13 @@ impl Coordinator for ModelCoordinator {
         let mut state = self.shared.state();
         state.announcements += 1;
         if let Some(client) = state.clients.get_mut(&self.name) {
-            client.announces(lsn);
+            client.news.announce(lsn);
         }
         state.settle();
     }
 
     fn announced(&self) -> watch::Receiver<Announced> {
-        self.board.subscribe()
+        self.news.listen()
     }
 
     fn status(&self) -> watch::Receiver<CoordinatorStatus> {

@@ -12,7 +12,7 @@ use futures::TryStreamExt;
 use runyard_datamanager::{WalDataManager, coordinator::Coordinator};
 use runyard_executor_core::{Executor, driver::ProcessDriver};
 use runyard_objectstorage::{ListRequest, ObjectStorage};
-use runyard_runservice_core::{RUN_DATA, RunService};
+use runyard_runservice_core::{RUN_DATA, RunService, sealer::AeadSealer};
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, output};
@@ -128,6 +128,7 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let runs = RunService::builder(run_data.clone(), storage.clone())
         .coordinator(Arc::clone(&coordinators.run_data))
         .process_name(&name)
+        .sealer(AeadSealer::new(&token.sealing_key())?)
         .build();
     let end = CancellationToken::new();
     let parts = server::Parts {

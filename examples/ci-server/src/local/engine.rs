@@ -14,11 +14,11 @@ use runyard_executor_core::{
     driver::{ExecutorDriver, Inherit, ProcessDriver},
 };
 use runyard_objectstorage::PosixStorage;
-use runyard_runservice_core::{RUN_DATA, RunService};
+use runyard_runservice_core::{RUN_DATA, RunService, sealer::AeadSealer};
 use tokio_util::sync::CancellationToken;
 
 use super::host;
-use crate::tool_homes;
+use crate::{ids, tool_homes};
 
 /// What makes the engine stop or never start.
 pub(crate) type EngineError = Box<dyn std::error::Error + Send + Sync>;
@@ -40,7 +40,10 @@ impl Engine {
     pub(super) async fn open(root: &Path, jobs: u32) -> Result<Self, EngineError> {
         let storage = Arc::new(PosixStorage::open(root.join("objects")).await?);
         let data = WalDataManager::builder(storage.clone()).base_path(RUN_DATA).open().await?;
-        let service = RunService::builder(data.clone(), storage).build();
+        // For this process alone: what an earlier one left unfinished is ended, so its secrets are not needed any more.
+        let mut key = [0; 32];
+        ids::fill_from_os(&mut key)?;
+        let service = RunService::builder(data.clone(), storage).sealer(AeadSealer::new(&key)?).build();
         let driver = Arc::new(open_driver(&root.join("pods"))?);
         let settings = Settings { lost_after: LOST_AFTER, ..Settings::default() };
         let executor = Executor::builder(service.client(), driver.clone())

@@ -153,6 +153,10 @@ pub(super) mod tests {
             restart_of: None,
             annotations: BTreeMap::new(),
             setup_errors: Vec::new(),
+            pinned: false,
+            logs_expired: false,
+            workspaces_expired: false,
+            idempotency_key: None,
             times: Times::default(),
         };
         let mut progress = RunProgress::new(&run, config);

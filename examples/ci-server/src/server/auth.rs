@@ -61,7 +61,12 @@ impl AdminToken {
 
     /// A token that can do nothing but read the repository of one project: what runs clone with.
     pub(crate) fn read_token(&self, project: &ProjectId) -> String {
-        format!("{READ_TOKEN}{project}-{}", ids::hex(&self.mac(project.as_str())))
+        format!("{READ_TOKEN}{project}-{}", ids::hex(&self.mac(&format!("{READ_TOKEN}{project}"))))
+    }
+
+    /// The key that secrets of runs are sealed with: servers with the same token open what the others sealed.
+    pub(crate) fn sealing_key(&self) -> [u8; 32] {
+        self.mac("sealing-key")
     }
 
     /// HMAC-SHA-256 (RFC 2104) of what a token is for, under the admin token, which is 64 bytes at most: one block.
@@ -72,7 +77,7 @@ impl AdminToken {
         let hash = |pad: u8, message: &[u8]| -> [u8; 32] {
             Sha256::new().chain_update(key.map(|byte| byte ^ pad)).chain_update(message).finalize().into()
         };
-        hash(0x5c, &hash(0x36, format!("{READ_TOKEN}{purpose}").as_bytes()))
+        hash(0x5c, &hash(0x36, purpose.as_bytes()))
     }
 
     /// What a token that was given to git may do, if it is one.

@@ -41,6 +41,8 @@ fn a_push_runs_and_the_server_can_be_restarted() {
 
     let ended = server.end();
     assert!(ended.contains("Ended; "), "{ended}");
+    let rests = |text: &str| stored(&data.join("objects/rundata"), text);
+    assert!(rests("GIT_CONFIG_VALUE_0") && !rests("Authorization: Basic"), "the token to clone with rests in clear");
     let server = Server::start(&data);
     assert_eq!(server.ok(&["logs", "1", "--project", "hello"]), log);
 
@@ -67,4 +69,15 @@ fn a_push_runs_and_the_server_can_be_restarted() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("#99"), "{refused:?}");
     assert_eq!(server.runyard(&["runs", "nothing"]).status.code(), Some(2));
     server.end();
+}
+
+/// Whether a file below a directory contains a text.
+fn stored(directory: &std::path::Path, text: &str) -> bool {
+    std::fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("readable").path()).any(|path| {
+        if path.is_dir() {
+            return stored(&path, text);
+        }
+        let bytes = std::fs::read(&path).expect("readable");
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    })
 }

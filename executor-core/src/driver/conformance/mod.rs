@@ -57,6 +57,7 @@ pub fn cases() -> Vec<Case> {
     ];
     let with_shell = cases![true:
         shell::the_environment_reaches_the_command,
+        shell::secrets_are_masked,
         shell::files_stay_in_the_pod,
         shell::a_missing_shell_is_no_exit_status,
         shell::what_runs_in_the_background_ends_with_the_pod,

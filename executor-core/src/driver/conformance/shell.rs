@@ -21,6 +21,19 @@ pub(super) async fn the_environment_reaches_the_command(world: World) {
     within(pod.remove()).await.expect("it is removed");
 }
 
+pub(super) async fn secrets_are_masked(world: World) {
+    let pod = world.pod().await;
+    let secret = "hunter2-and-more";
+    let command = "printf 'pass hunter2-a'; echo nd-more; printf \"$NAME\" | base64; printf 'the end: hunter2-'";
+    let mut spec = step(&*pod, 0, command).await;
+    spec.environment = Environment::from([("NAME".to_owned(), secret.into())]);
+    spec.secrets = vec![secret.to_owned()];
+    pod.start_step(spec).await.expect("it is started");
+    let expected = "pass ***\n***\nthe end: hunter2-".to_owned();
+    assert_eq!(rest(&*pod, 0, 0).await, (expected, StepEnd::Exited { code: 0 }));
+    within(pod.remove()).await.expect("it is removed");
+}
+
 pub(super) async fn files_stay_in_the_pod(world: World) {
     let pod = world.pod().await;
     start(&*pod, 0, "echo kept > file").await;

@@ -113,6 +113,7 @@ impl ProcessPod {
         let command = StepCommand::Shell { shell: spec.shell.clone(), file: COMMAND_FILE.into() };
         let mut supervise = SuperviseSpec::new(command, self.expand(&spec.working_dir));
         supervise.environment = self.environment(&spec.environment)?;
+        supervise.secrets.clone_from(&spec.secrets);
         supervise.tty = spec.tty;
         supervise.lost_after = self.lost_after();
         let json = serde_json::to_vec(&supervise).map_err(io::Error::other)?;

@@ -3,7 +3,6 @@
 mod command;
 mod connection;
 mod files;
-mod filter;
 mod kill;
 mod lifecycle;
 mod processes;

@@ -14,7 +14,6 @@ use rustix::process::{getpid, set_child_subreaper, setsid};
 
 use super::command::{self, NotStarted, Started};
 use super::connection::Connection;
-use super::filter::OutputFilter;
 use super::lifecycle::{Action, CommandEnd, Lifecycle};
 use super::spec::{
     CLAIMED_FILE, EXIT_FILE, ExitReason, ExitStatus, PID_FILE, PidFile, SPEC_FILE, SURVIVORS_FILE, SuperviseSpec,
@@ -22,6 +21,7 @@ use super::spec::{
 use super::spool::Spool;
 use super::tree::{Reaped, Tree};
 use super::{files, processes, signals, socket};
+use crate::Masker;
 use crate::protocol::ClientFrame;
 
 /// What a supervisor prints once it listens and the command was started (or has failed to).
@@ -100,7 +100,7 @@ struct Supervisor<'a> {
     lifecycle: Lifecycle,
     tree: Option<Tree>,
     output: Option<OwnedFd>,
-    filter: OutputFilter,
+    masker: Masker,
     spool: Spool,
     spool_error: Option<String>,
     listener: UnixListener,
@@ -133,7 +133,7 @@ impl<'a> Supervisor<'a> {
             lifecycle: Lifecycle::new(),
             tree: None,
             output: None,
-            filter: OutputFilter::default(),
+            masker: Masker::new(spec.iter().flat_map(|spec| &spec.secrets)),
             spool,
             spool_error: None,
             listener,
@@ -316,7 +316,7 @@ impl<'a> Supervisor<'a> {
             Ok(0) => self.output = None,
             Ok(count) => {
                 if self.exit.is_none() {
-                    let kept = self.filter.pass(&buffer[..count]);
+                    let kept = self.masker.pass(&buffer[..count]);
                     if let Err(error) = self.spool.append(&kept) {
                         self.give_up(&error);
                     }
@@ -385,18 +385,20 @@ impl<'a> Supervisor<'a> {
     // All that the command wrote is in the pipe by now. A process in the background may write on for ever, so not
     // more than can have been there is read, whatever the room in the spool.
     fn drain(&mut self) {
-        let Some(output) = &self.output else { return };
-        let mut left =
-            if self.tty { TERMINAL_BUFFER } else { rustix::io::ioctl_fionread(output).unwrap_or(TERMINAL_BUFFER) };
+        let terminal = self.tty;
+        let unread = |output| if terminal { None } else { rustix::io::ioctl_fionread(output).ok() };
+        let mut left = self.output.as_ref().map_or(0, |output| unread(output).unwrap_or(TERMINAL_BUFFER));
         while left > 0 {
             match self.read_at_most(left) {
                 0 => break,
                 count => left -= count,
             }
         }
-        let held_back = self.filter.finish();
-        if let Err(error) = self.spool.append(&held_back) {
-            self.give_up(&error);
+        if self.spool_error.is_none() {
+            let held_back = self.masker.finish();
+            if let Err(error) = self.spool.append(&held_back) {
+                self.give_up(&error);
+            }
         }
     }
 

@@ -44,6 +44,9 @@ pub struct SuperviseSpec {
     /// The whole environment of the command; nothing is inherited.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// Values that the output must not show.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
     /// Where the command starts. A leading `~` is the user's home.
     pub working_dir: PathBuf,
     /// Whether the command gets a terminal (80x24) rather than a pipe and no input.
@@ -83,6 +86,7 @@ impl SuperviseSpec {
         Self {
             command,
             environment: BTreeMap::new(),
+            secrets: Vec::new(),
             working_dir: working_dir.into(),
             tty: false,
             user: None,

@@ -1,6 +1,8 @@
 //! The service as its callers and its executors see it, on memory.
 
 mod hints;
+mod lifecycle;
+mod secrets;
 mod shared;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -497,8 +499,13 @@ async fn runs_are_listed_newest_first_in_pages() {
         yard.create(RunConfig { group: group(&index.to_string()), ..config(&["a"]) }).await;
     }
     let root = Some(group("x").root());
-    let first = yard.runs.list(&RunFilter { root: root.clone(), limit: 3, after: None }).await.expect("listed");
-    let rest = yard.runs.list(&RunFilter { root, limit: 3, after: first.next.clone() }).await.expect("listed");
+    let first =
+        yard.runs.list(&RunFilter { root: root.clone(), limit: 3, ..RunFilter::default() }).await.expect("listed");
+    let rest = yard
+        .runs
+        .list(&RunFilter { root, limit: 3, after: first.next.clone(), ..RunFilter::default() })
+        .await
+        .expect("listed");
     let numbers: Vec<_> = first.runs.iter().chain(&rest.runs).map(|run| run.number).collect();
     assert_eq!(numbers, [5, 4, 3, 2, 1]);
     assert!(rest.next.is_none());

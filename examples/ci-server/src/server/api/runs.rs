@@ -211,8 +211,12 @@ async fn list(
     let project = state.config.find_project(&project).await?;
     let after = query.cursor.as_ref().map(|cursor| URL_SAFE_NO_PAD.decode(cursor)).transpose();
     let after = after.map_err(|_| Problem::bad_request("invalid-cursor", "the cursor is not one of this list"))?;
-    let filter =
-        RunFilter { root: Some(root_group(&project)), limit: query.limit()?, after: after.map(bytes::Bytes::from) };
+    let filter = RunFilter {
+        root: Some(root_group(&project)),
+        limit: query.limit()?,
+        after: after.map(bytes::Bytes::from),
+        ..RunFilter::default()
+    };
     let page = state.runs.list(&filter).await?;
     Ok(Json(Items {
         items: page.runs.into_iter().map(RunView::from).collect(),

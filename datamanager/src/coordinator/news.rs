@@ -4,8 +4,8 @@ use tokio::sync::watch;
 
 use crate::coordinator::Announced;
 
-/// What was announced, and what of it others still have to hear of.
-#[derive(Debug, Default)]
+/// What was announced, and what of it others still have to hear of. Clones are the same board.
+#[derive(Clone, Debug, Default)]
 pub(super) struct News {
     board: watch::Sender<Announced>,
     own: watch::Sender<u64>,
