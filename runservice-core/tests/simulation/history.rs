@@ -11,15 +11,16 @@ use runyard_executor_core::contract::{ExecutorId, ExecutorStatus, RunId, TaskId,
 use runyard_runservice_core::{
     engine::{self, RunEvent},
     model::{Run, RunConfig, RunPhase, RunState, Task},
-    scheduler::{DefaultScheduler, WaitingTask},
+    scheduler::{Scheduler, WaitingTask},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::rules;
 
 /// Everything that the store holds, and every event that it ever held.
-#[derive(Default)]
 pub(crate) struct History {
+    /// What the engine is given to decide with.
+    scheduler: Box<dyn Scheduler>,
     pub(crate) runs: BTreeMap<RunId, RunState>,
     pub(crate) configs: BTreeMap<RunId, RunConfig>,
     pub(crate) assignments: BTreeMap<String, AssignmentRow>,
@@ -80,6 +81,26 @@ struct Touched {
 }
 
 impl History {
+    pub(crate) fn new(scheduler: Box<dyn Scheduler>) -> Self {
+        Self {
+            scheduler,
+            runs: BTreeMap::new(),
+            configs: BTreeMap::new(),
+            assignments: BTreeMap::new(),
+            executors: BTreeMap::new(),
+            ready: BTreeMap::new(),
+            running: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            idempotency: BTreeMap::new(),
+            logs: BTreeMap::new(),
+            chores: BTreeMap::new(),
+            deleted: BTreeSet::new(),
+            events: Vec::new(),
+            numbers: BTreeMap::new(),
+            position: Position::ZERO,
+        }
+    }
+
     /// Applies a transaction; the error says which rule it breaks.
     pub(crate) fn apply(&mut self, committed: &Committed) -> Result<(), String> {
         let mut touched = Touched::default();
@@ -216,7 +237,7 @@ impl History {
 
     /// The queue of those that wait for an executor is what the engine says.
     fn check_ready(&self, config: &RunConfig, state: &RunState) -> Result<(), String> {
-        let ready = engine::ready(&DefaultScheduler::default(), config, state);
+        let ready = engine::ready(&*self.scheduler, config, state);
         let expected: BTreeSet<&str> =
             ready.iter().filter_map(|name| Some(state.tasks.get(name)?.id.as_str())).collect();
         let rows = self.ready.iter().filter(|(_, row)| row.run == state.run.id);

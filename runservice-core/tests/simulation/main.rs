@@ -32,7 +32,7 @@ use simulate::{simulate, simulate_all};
 const SEEDS: std::ops::Range<u64> = 0..200;
 
 /// What a simulation must meet often enough to say something about it.
-const MET: [&str; 29] = [
+const MET: [&str; 31] = [
     "annotations",
     "approvals",
     "attempts that began",
@@ -61,6 +61,8 @@ const MET: [&str; 29] = [
     "processes that were closed",
     "processes that were cut off from etcd",
     "runs that were cancelled",
+    "runs that were deleted",
+    "runs that were restarted",
     "runs that were stopped",
 ];
 

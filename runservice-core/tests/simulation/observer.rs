@@ -7,7 +7,7 @@ use runyard_datamanager::{Committed, DataManager, Position, VirtualUptime, WalDa
 use runyard_objectstorage::ObjectStorage;
 use runyard_runservice_core::RUN_DATA;
 
-use crate::{history::History, world::World};
+use crate::{history::History, process::scheduler, world::World};
 
 /// Somebody who reads the store, and never fails.
 pub(crate) struct Observer {
@@ -23,7 +23,7 @@ struct Open {
 
 impl Observer {
     pub(crate) fn new(world: &Arc<World>) -> Self {
-        Self { world: Arc::clone(world), open: None, history: History::default() }
+        Self { world: Arc::clone(world), open: None, history: History::new(scheduler(world)) }
     }
 
     /// Reads what has come since the last look.

@@ -10,14 +10,17 @@ use runyard_datamanager::{
     coordinator::{Coordinator, ModelCoordinator},
 };
 use runyard_objectstorage::ObjectStorage;
-use runyard_runservice_core::{IdSource, RUN_DATA, RunService, Settings, scheduler::DefaultScheduler};
+use runyard_runservice_core::{
+    IdSource, RUN_DATA, RunService, Settings,
+    scheduler::{DefaultScheduler, Scheduler},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::Clock,
     random::Random,
     storage::Machine,
-    variants::{Overbooking, Reckless, Unconditional, Variant},
+    variants::{Chosen, Overbooking, Reckless, Unconditional, Variant},
     world::{Life, World},
 };
 
@@ -126,6 +129,16 @@ async fn open(
     None
 }
 
+/// What the engine is given to decide with.
+pub(crate) fn scheduler(world: &World) -> Box<dyn Scheduler> {
+    let scheduler = DefaultScheduler::default();
+    match world.variant {
+        Some(Variant::SchedulerOverbooks) => Box::new(Overbooking(scheduler)),
+        Some(Variant::SchedulerIgnoresConditions) => Box::new(Unconditional(scheduler)),
+        _ => Box::new(scheduler),
+    }
+}
+
 fn service(
     world: &Arc<World>,
     machine: &Machine,
@@ -143,13 +156,8 @@ fn service(
         .clock(Clock::new(world.began, index))
         .ids(IdSource::from_seed(random.next()))
         .settings(settings)
+        .scheduler(Chosen(scheduler(world)))
         .process_name(format!("p{index}"));
-    if world.is(Variant::SchedulerOverbooks) {
-        builder = builder.scheduler(Overbooking(DefaultScheduler::default()));
-    }
-    if world.is(Variant::SchedulerIgnoresConditions) {
-        builder = builder.scheduler(Unconditional(DefaultScheduler::default()));
-    }
     if let Some(coordinator) = coordinator {
         builder = builder.coordinator(coordinator);
     }

@@ -54,8 +54,8 @@ impl Profile {
             is_shared,
             executors: random.pick(&[1, 2, 2, 3, 3, 5]),
             users: random.between(1..4),
-            runs: random.pick(&[1, 3, 4, 6, 8]),
-            tasks_max: random.pick(&[1, 3, 4, 6, 12]),
+            runs: random.pick(&[1, 2, 3, 4, 6]),
+            tasks_max: random.pick(&[1, 2, 3, 4, 5, 12]),
             pace: random.pick(&[1, 1, 3, 10]),
             latency_max: random.pick(&[0, 2, 20, 100]),
             faults: wild(random.pick(&[0, 5, 30])),
@@ -74,6 +74,10 @@ impl Profile {
     pub(crate) fn for_variant(self, variant: Option<Variant>) -> Self {
         match variant {
             Some(Variant::DataChecksNothing) => Self { is_shared: false, processes: 1, ..self },
+            // What is taken back from an executor was given to it through a process that has ended.
+            Some(Variant::ExecutorIgnoresFence | Variant::ExecutorStartsEarly) => {
+                Self { is_shared: true, processes: 2, kills: 700, losses: 60, ..self }
+            }
             _ => self,
         }
     }

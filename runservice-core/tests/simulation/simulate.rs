@@ -36,10 +36,15 @@ pub(crate) struct Report {
 
 /// Runs one seed.
 pub(crate) fn simulate(seed: u64, variant: Option<Variant>, is_traced: bool) -> Report {
+    simulate_in(Profile::of(seed).for_variant(variant), variant, is_traced)
+}
+
+/// Runs the world of a profile.
+pub(crate) fn simulate_in(profile: Profile, variant: Option<Variant>, is_traced: bool) -> Report {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
-        let world = World::new(Profile::of(seed).for_variant(variant), variant, is_traced);
+        let world = World::new(profile, variant, is_traced);
         world.trace(|| format!("{:?}", world.profile));
         let mut actors = Actors::begin(&world);
         tokio::select! {

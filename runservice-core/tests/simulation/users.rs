@@ -302,6 +302,6 @@ pub(crate) async fn approve_in_the_end(world: Arc<World>) {
                 ended.insert(run.clone());
             }
         }
-        tokio::time::sleep(Duration::from_secs(20)).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
     }
 }

@@ -16,7 +16,10 @@ use runyard_runservice_core::{
     scheduler::{Decision, DefaultScheduler, ExecutorView, Placement, Plan, RunView, Scheduler, WaitingTask},
 };
 
-use crate::simulate::simulate_all;
+use crate::{
+    profile::Profile,
+    simulate::{simulate_all, simulate_in},
+};
 
 /// Something that is broken on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +53,20 @@ impl Variant {
         Self::DataChecksNothing,
         Self::ConsumerSkips,
     ];
+}
+
+/// Whichever scheduler there is.
+#[derive(Debug)]
+pub(crate) struct Chosen(pub(crate) Box<dyn Scheduler>);
+
+impl Scheduler for Chosen {
+    fn plan(&self, run: &RunView<'_>) -> Plan {
+        self.0.plan(run)
+    }
+
+    fn place(&self, task: &WaitingTask, executors: &[ExecutorView]) -> Placement {
+        self.0.place(task, executors)
+    }
 }
 
 /// A scheduler that takes every limit for one more.
@@ -131,6 +148,8 @@ fn everything_that_is_broken_on_purpose_is_noticed() {
             Err((seed, failure)) => {
                 let failure: String = failure.chars().take(200).collect();
                 println!("{variant:?} is noticed by seed {seed}: {failure}");
+                let whole = simulate_in(Profile::of(seed).for_variant(Some(variant)), None, false);
+                assert_eq!(whole.failure, None, "what is not broken passes the same seed");
             }
         }
     }
