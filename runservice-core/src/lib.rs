@@ -59,7 +59,7 @@ pub use layout::RUN_DATA;
 pub use logs::{LogLine, LogPage, LogPlace};
 pub use metrics::Metrics;
 pub use service::{
-    EventSequence, InvalidSequence, LogRef, LogRequest, NewRun, RestartPoint, RunDetail, RunFilter, RunPage,
-    RunService, RunServiceBuilder, SequencedEvent, WaitingTaskView,
+    EventSequence, ExecutorDetail, ExecutorState, ExecutorTask, InvalidSequence, LogRef, LogRequest, NewRun,
+    RestartPoint, RunDetail, RunFilter, RunPage, RunService, RunServiceBuilder, SequencedEvent, WaitingTaskView,
 };
 pub use settings::Settings;

@@ -28,7 +28,52 @@ pub(crate) struct ExecutorRow {
     /// The process that holds its connection; none: it is not connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) process: Option<ProcessId>,
+    /// Whether nothing is heard of it although its connection stands.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) silent: bool,
+    /// Since when it has been silent or not connected, to be shown: what is decided goes by clocks that do not jump.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) away_since: Option<SystemTime>,
+    /// Whether it was asked to take no more tasks and end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) drain: Option<Drain>,
     pub(crate) status: ExecutorStatus,
+}
+
+/// How far an executor is with taking no more tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Drain {
+    /// It may not know yet.
+    Asked,
+    /// It has registered with no slots since. If it registers with some again, it was started anew.
+    Heard,
+}
+
+impl Drain {
+    /// What is left of it after a registration: nothing, if the executor has taken no more tasks and ended, and was started
+    /// again.
+    pub(crate) fn after_registration(self, status: &ExecutorStatus) -> Option<Self> {
+        match self {
+            _ if status.task_limit == 0 => Some(Self::Heard),
+            Self::Asked => Some(Self::Asked),
+            Self::Heard => None,
+        }
+    }
+}
+
+impl ExecutorRow {
+    /// Whether it is connected and heard of: it may be given tasks.
+    pub(crate) fn is_here(&self) -> bool {
+        self.process.is_some() && !self.silent
+    }
+
+    /// Writes that it is not connected.
+    pub(crate) fn leave(&mut self, now: SystemTime) {
+        self.process = None;
+        self.silent = false;
+        self.away_since.get_or_insert(now);
+    }
 }
 
 /// A sealed log: nothing comes after its last byte.

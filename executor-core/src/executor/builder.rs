@@ -132,6 +132,7 @@ impl ExecutorBuilder {
             context: Arc::new(context),
             labels: self.labels,
             task_limit: watch::Sender::new(self.task_limit),
+            ends_when_idle: watch::Sender::new(false),
             held: watch::Sender::new(0),
             running: tokio::sync::Mutex::new(()),
         })

@@ -164,10 +164,19 @@ async fn serve(
             tasks.drop_waiting();
         }
         tasks.fill(current);
+        if *executor.ends_when_idle.borrow() && tasks.is_empty() {
+            tracing::info!("ending, as the run service asked for: all tasks have ended");
+            return Ok(End::Shutdown);
+        }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(End::Shutdown),
             command = commands.next() => match command {
-                Some(Ok(Command::Drain)) => drop(executor.task_limit.send_replace(0)),
+                Some(Ok(Command::Drain)) => {
+                    executor.ends_when_idle.send_replace(true);
+                    if executor.task_limit.send_replace(0) != 0 {
+                        return Ok(End::LimitChanged);
+                    }
+                }
                 Some(Ok(command)) => tasks.obey(command, current),
                 Some(Err(error)) if error.is_retryable() => return Ok(End::Broken(error)),
                 Some(Err(ClientError::Replaced { .. })) | None => return Err(replaced()),

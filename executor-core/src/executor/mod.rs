@@ -63,6 +63,8 @@ pub struct Executor {
     labels: std::collections::BTreeMap<String, String>,
     /// The most tasks at a time, until it drains.
     task_limit: watch::Sender<u32>,
+    /// Whether the run service asked it to end when its tasks have ended.
+    ends_when_idle: watch::Sender<bool>,
     /// How many tasks it holds.
     held: watch::Sender<usize>,
     /// Locked while it runs.
@@ -94,7 +96,8 @@ impl Executor {
         *self.held.borrow()
     }
 
-    /// Executes tasks until `shutdown`.
+    /// Executes tasks until `shutdown`, or until the run service asks it to end ([`Command::Drain`](crate::contract::Command::Drain)) and the tasks that it
+    /// has by then have ended.
     ///
     /// On `shutdown` it takes no more commands and returns at once. Running steps go on under their supervisors; an
     /// executor that is opened again on the same directory, before `lost_after` has passed, goes on with them. To end

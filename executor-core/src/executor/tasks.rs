@@ -66,6 +66,11 @@ impl Tasks {
         held
     }
 
+    /// Whether it holds none, not even one that waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.signals.is_empty() && self.waiting.is_empty()
+    }
+
     /// Goes on with an attempt of the journal.
     pub(super) fn resume(&mut self, entry: Entry, pod: Option<Arc<dyn Pod>>) {
         let signals = Signals::new();

@@ -2,7 +2,7 @@
 
 use runyard_executor_core::{
     Executor, ExecutorError, Settings,
-    contract::{AttemptState, Container, StepStatus},
+    contract::{AttemptState, Command, Container, StepStatus},
 };
 
 use crate::house::{House, failure, id, is_running, run, task, within};
@@ -37,6 +37,25 @@ async fn a_draining_executor_finishes_what_it_has_and_takes_nothing() {
     });
     house.service.assign(task("late", [run("true")]));
     assert_eq!(executor.held(), 0);
+}
+
+#[tokio::test]
+async fn an_executor_that_the_run_service_drains_ends_when_its_tasks_have_ended() {
+    let mut house = House::start().await;
+    let gate = house.dir.path().join("gate");
+    house
+        .service
+        .assign(task("t", [run(&format!("echo ready; while ! test -e {}; do sleep 0.01; done", gate.display()))]));
+    house.logged(&id("t"), 0, "ready").await;
+    house.service.tell(Command::Drain);
+    house.service.wait_until(|stored| stored.registrations.last().is_some_and(|status| status.task_limit == 0)).await;
+    house.service.assign(task("late", [run("true")]));
+    std::fs::write(gate, "").unwrap();
+    within(house.ended()).await.unwrap();
+    house.service.with(|stored| {
+        assert_eq!(stored.report(&id("t")).unwrap().state, AttemptState::Success);
+        assert!(stored.report(&id("late")).is_none());
+    });
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use futures::{StreamExt, stream, stream::BoxStream};
@@ -43,6 +44,8 @@ struct Session {
     /// Set before the sender is dropped because of a newer registration.
     replaced: Arc<AtomicBool>,
     heard: Instant,
+    /// Whether it was found to be silent, and nothing was heard since.
+    silent: bool,
 }
 
 /// How an executor stands with this process.
@@ -50,8 +53,18 @@ struct Session {
 pub(crate) enum Standing {
     /// It registers: what its row says is about to be true.
     Registering,
-    /// It is connected, by the registration of this epoch.
+    /// It is connected, by the registration of this epoch, and was heard lately.
     Connected(u64),
+    /// It is connected, and nothing was heard for so long that it may be gone.
+    Silent(u64),
+}
+
+/// Who is connected to this process, and who is about to be.
+#[derive(Debug)]
+pub(crate) struct Standings {
+    pub(crate) by_executor: BTreeMap<ExecutorId, Standing>,
+    /// When the next one becomes silent if nothing is heard of it.
+    pub(crate) next_silence: Option<Instant>,
 }
 
 /// That an executor registers, until this is dropped.
@@ -80,7 +93,8 @@ impl Sessions {
     pub(crate) fn connect(&self, id: &ExecutorId, epoch: u64) -> BoxStream<'static, Result<Command, ClientError>> {
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let replaced = Arc::new(AtomicBool::new(false));
-        let session = Session { epoch, commands, replaced: Arc::clone(&replaced), heard: Instant::now() };
+        let session =
+            Session { epoch, commands, replaced: Arc::clone(&replaced), heard: Instant::now(), silent: false };
         let mut state = self.0.lock();
         if state.by_executor.get(id).is_some_and(|current| current.epoch > epoch) {
             replaced.store(true, Ordering::Release);
@@ -120,13 +134,24 @@ impl Sessions {
         self.0.changed.subscribe()
     }
 
-    /// Who is connected here, and who is about to be.
-    pub(crate) fn standing(&self) -> BTreeMap<ExecutorId, Standing> {
-        let state = self.0.lock();
-        let connected = state.by_executor.iter().filter(|(_, session)| !session.commands.is_closed());
-        let connected = connected.map(|(id, session)| (id.clone(), Standing::Connected(session.epoch)));
+    /// How everybody stands who is connected here; who was not heard for `silent_after` is silent.
+    pub(crate) fn standings(&self, silent_after: Duration) -> Standings {
+        let mut state = self.0.lock();
+        let State { by_executor, registering } = &mut *state;
+        let now = Instant::now();
+        let (mut standings, mut next_silence) = (BTreeMap::new(), None::<Instant>);
+        for (id, session) in by_executor.iter_mut().filter(|(_, session)| !session.commands.is_closed()) {
+            let silence = session.heard + silent_after;
+            session.silent = silence <= now;
+            if !session.silent {
+                next_silence = Some(next_silence.map_or(silence, |next| next.min(silence)));
+            }
+            let standing = if session.silent { Standing::Silent } else { Standing::Connected };
+            standings.insert(id.clone(), standing(session.epoch));
+        }
         // The later ones win.
-        connected.chain(state.registering.keys().map(|id| (id.clone(), Standing::Registering))).collect()
+        standings.extend(registering.keys().map(|id| (id.clone(), Standing::Registering)));
+        Standings { by_executor: standings, next_silence }
     }
 
     /// Tells an executor something, if it is connected here.
@@ -141,15 +166,26 @@ impl Sessions {
         }
     }
 
+    /// Tells an executor something that concerns only one of its registrations.
+    pub(crate) fn tell_registered(&self, id: &ExecutorId, epoch: u64, command: Command) {
+        if self.0.lock().by_executor.get(id).is_some_and(|session| session.epoch == epoch) {
+            self.tell(id, command);
+        }
+    }
+
     /// Notes that an executor was heard. False if that connection is not the current one.
     pub(crate) fn heard(&self, id: &ExecutorId, epoch: u64) -> bool {
-        match self.0.lock().by_executor.get_mut(id) {
-            Some(session) if session.epoch == epoch => {
-                session.heard = Instant::now();
-                true
-            }
-            _ => false,
+        let mut state = self.0.lock();
+        let Some(session) = state.by_executor.get_mut(id).filter(|session| session.epoch == epoch) else {
+            return false;
+        };
+        session.heard = Instant::now();
+        let was_silent = std::mem::take(&mut session.silent);
+        drop(state);
+        if was_silent {
+            self.0.changed.send_replace(());
         }
+        true
     }
 
     /// Whether an executor is connected here.

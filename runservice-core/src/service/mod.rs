@@ -3,10 +3,12 @@
 //! Every change of a run is one transaction: the run is loaded, the pure reducer says what becomes of it, and the rows
 //! that differ are written together with what follows from them (see [`store`]).
 
+mod audit;
 mod connections;
 mod create;
 mod delete;
 mod events;
+mod executors;
 mod query;
 mod reports;
 mod restart;
@@ -18,13 +20,14 @@ use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use runyard_datamanager::{DataManager, DataManagerExt, coordinator::Coordinator};
-use runyard_executor_core::contract::{RunId, RunServiceClient, TaskName};
+use runyard_executor_core::contract::{ExecutorId, RunId, RunServiceClient, TaskName};
 use runyard_objectstorage::ObjectStorage;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
     create::NewRun,
     events::{EventSequence, InvalidSequence, SequencedEvent},
+    executors::{ExecutorDetail, ExecutorState, ExecutorTask},
     query::{LogRef, LogRequest, RunDetail, RunFilter, RunPage, WaitingTaskView},
     restart::RestartPoint,
 };
@@ -294,6 +297,31 @@ impl RunService {
     /// ([`list`](Self::list)), and go on from the sequence of the error.
     pub fn events(&self, after: EventSequence) -> BoxStream<'static, Result<SequencedEvent>> {
         self.core.events(after)
+    }
+
+    /// Every executor that has registered and was not removed or forgotten.
+    pub async fn executors(&self) -> Result<Vec<ExecutorDetail>> {
+        self.core.executors().await
+    }
+
+    /// One executor.
+    pub async fn executor(&self, id: &ExecutorId) -> Result<ExecutorDetail> {
+        self.core.executor(id).await
+    }
+
+    /// Asks an executor to take no more tasks, and to end when those that it has have ended. It gets no more from now on,
+    /// whether it is connected or not, until it is started anew.
+    pub async fn drain_executor(&self, id: &ExecutorId) -> Result<()> {
+        self.core.drain_executor(id).await
+    }
+
+    /// Removes an executor that will not come back. One that does comes back as a new one.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`](crate::Error::BadRequest) while it is connected, or has accepted tasks: something of them may be
+    /// executing.
+    pub async fn remove_executor(&self, id: &ExecutorId) -> Result<()> {
+        self.core.remove_executor(id).await
     }
 
     /// What this process has done since the service was built.

@@ -125,7 +125,7 @@ impl Core {
         let state = RunState { run, tasks };
         let board = Board::load(&*self.data, &at).await?;
         let waiting_tasks = board
-            .why_waiting(&*self.scheduler, &config, &state)
+            .why_waiting(&*self.scheduler, &config, &state, self.clock.now())
             .into_iter()
             .map(|(task, reason)| WaitingTaskView { task, reason })
             .collect();

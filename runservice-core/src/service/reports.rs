@@ -14,7 +14,7 @@ use crate::{
     executors::task_spec,
     layout::{ASSIGNMENTS, ASSIGNMENTS_BY_EXECUTOR, EXECUTORS},
     model::{Assignment, RunConfig, RunState},
-    rows::{AssignmentRow, ExecutorRow},
+    rows::{AssignmentRow, Drain, ExecutorRow},
     sealer::{self, SealError},
 };
 
@@ -24,25 +24,31 @@ impl Core {
         let id = status.id.clone();
         // Until it is connected, its row is not to be taken for what a connection left that has ended.
         let _registering = self.sessions.registering(&id);
-        let (epoch, _) = self
+        let ((epoch, drain), _) = self
             .data
             .transact(|tx| {
                 let status = &status;
                 async move {
                     let old = tx.get(&EXECUTORS, status.id.as_str()).await?;
-                    let epoch = old.map_or(0, |old| old.epoch) + 1;
+                    // One that was forgotten must not get an epoch again that it had: the log is longer by now.
+                    let epoch = old.as_ref().map_or(tx.position().lsn, |old| old.epoch) + 1;
                     // If nobody would notice this process's end, it says later that the executor is connected.
                     let process = self.process.is_vouched().then(|| self.process.id.clone());
-                    let row = ExecutorRow { epoch, process, status: status.clone() };
+                    let drain = old.and_then(|old| old.drain).and_then(|drain| drain.after_registration(status));
+                    let away_since = process.is_none().then(|| self.clock.now());
+                    let row = ExecutorRow { epoch, process, silent: false, away_since, drain, status: status.clone() };
                     tx.put(&EXECUTORS, status.id.as_str(), &row).await?;
                     self.settle_lost(&tx, status).await?;
-                    Ok::<_, Error>(epoch)
+                    Ok::<_, Error>((epoch, drain))
                 }
             })
             .await?;
         // Connected first, read after: what is assigned from now on is told by the dispatcher, what was assigned
         // before is in the snapshot, and what is told twice does no harm.
         let commands = self.sessions.connect(&id, epoch);
+        if drain == Some(Drain::Asked) {
+            self.sessions.tell(&id, Command::Drain);
+        }
         self.tell_assignments(&status).await?;
         tracing::info!(executor = %id, epoch, "executor registered");
         Ok(Registration { epoch, commands })

@@ -18,7 +18,7 @@ use crate::{
 
 /// A transaction on runs.
 pub(super) struct Work<'a> {
-    core: &'a Core,
+    pub(super) core: &'a Core,
     pub(super) tx: Tx,
     now: std::time::SystemTime,
 }

@@ -1,6 +1,6 @@
 //! Who waits for an executor, and what do the executors hold? A fold of the stream of changes; no I/O but the first read.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use runyard_datamanager::{Change, Committed, DataManager, DataManagerExt, KeyRange, Snapshot};
 use runyard_executor_core::contract::{ExecutorId, TaskName};
@@ -88,10 +88,20 @@ impl Board {
         scheduler: &dyn Scheduler,
         config: &RunConfig,
         state: &RunState,
+        now: SystemTime,
     ) -> Vec<(TaskName, WaitingReason)> {
         let waiting = engine::waiting(scheduler, config, state).into_iter();
         let mut reasons: Vec<_> =
             waiting.filter(|(_, reason)| !matches!(reason, WaitingReason::WaitingForTasks { .. })).collect();
+        for (name, task) in state.tasks.iter().filter(|(_, task)| !task.status.is_final()) {
+            let executor = task.assignment.as_ref().and_then(|assignment| self.executors.get(&assignment.executor));
+            if let Some(row) = executor.filter(|row| !row.is_here()) {
+                let since = row.away_since.and_then(|since| now.duration_since(since).ok());
+                let seconds = since.unwrap_or_default().as_secs();
+                reasons
+                    .push((name.clone(), WaitingReason::ExecutorSilent { executor: row.status.name.clone(), seconds }));
+            }
+        }
         let executors = self.executor_views();
         for name in engine::ready(scheduler, config, state) {
             let placement = WaitingTask::new(config, state, &name, 0).map(|task| scheduler.place(&task, &executors));
@@ -107,14 +117,14 @@ impl Board {
         for executor in self.assigned.values() {
             *active.entry(executor).or_default() += 1;
         }
-        let view = |ExecutorRow { status, process, .. }: &ExecutorRow| ExecutorView {
+        let view = |row @ ExecutorRow { status, drain, .. }: &ExecutorRow| ExecutorView {
             id: status.id.clone(),
             name: status.name.clone(),
-            alive: process.is_some(),
+            alive: row.is_here(),
             archs: status.archs.clone(),
             labels: status.labels.clone(),
             allow_privileged_containers: status.allow_privileged_containers,
-            task_limit: status.task_limit,
+            task_limit: if drain.is_some() { 0 } else { status.task_limit },
             active: active.get(&status.id).copied().unwrap_or(0),
         };
         self.executors.values().map(view).collect()

@@ -4,11 +4,12 @@ use std::sync::Mutex;
 
 use futures::TryStreamExt;
 use runyard_datamanager::{Change, Position};
-use runyard_executor_core::contract::TaskId;
+use runyard_executor_core::contract::{Command, TaskId};
 
 use crate::{
     Result,
-    layout::{self, ASSIGNMENTS, LOGS, TASKS},
+    layout::{self, ASSIGNMENTS, EXECUTORS, LOGS, TASKS},
+    rows::Drain,
     service::Core,
 };
 
@@ -32,6 +33,12 @@ async fn dispatch(core: &Core, change: &Change) -> Result<()> {
         let row = ASSIGNMENTS.decode(&change.key, value)?;
         let task = TaskId::parse(String::from_utf8_lossy(&change.key).into_owned())?;
         core.tell(&task, &row).await?;
+    } else if change.collection == EXECUTORS.name() {
+        let row = EXECUTORS.decode(&change.key, value)?;
+        if row.drain == Some(Drain::Asked) {
+            // A later registration may be one of an executor that has ended since, and was started anew.
+            core.sessions.tell_registered(&row.status.id, row.epoch, Command::Drain);
+        }
     } else if change.collection == LOGS.name() {
         if let Some(id) = layout::log_of_key(&change.key) {
             core.logs.close(&id);

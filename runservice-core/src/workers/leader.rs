@@ -2,7 +2,7 @@
 
 use runyard_datamanager::{Error as Data, Leadership, coordinator::Coordinator};
 
-use super::{chores, connections::others, placer, retention};
+use super::{audit, chores, connections::others, lost, placer, retention};
 use crate::{Error, Result, layout::SCHEDULER, service::Core};
 
 /// Ends only when the data manager is closed, or with an error.
@@ -11,8 +11,14 @@ pub(super) async fn run(core: &Core) -> Result<()> {
         Some(coordinator) => take_turns(core, coordinator).await,
         None => {
             core.clear_predecessors().await?;
-            tokio::try_join!(placer::run(core, None), Box::pin(chores::run(core)), Box::pin(retention::run(core)))
-                .map(drop)
+            tokio::try_join!(
+                placer::run(core, None),
+                Box::pin(lost::run(core, None)),
+                Box::pin(audit::run(core, None)),
+                Box::pin(chores::run(core)),
+                Box::pin(retention::run(core)),
+            )
+            .map(drop)
         }
     }
 }
@@ -28,6 +34,8 @@ async fn take_turns(core: &Core, coordinator: &dyn Coordinator) -> Result<()> {
             tokio::try_join!(
                 placer::run(core, Some(&leadership)),
                 others::run(core, coordinator, &leadership),
+                Box::pin(lost::run(core, Some(&leadership))),
+                Box::pin(audit::run(core, Some(&leadership))),
                 Box::pin(chores::run(core)),
                 Box::pin(retention::run(core)),
             )

@@ -6,11 +6,13 @@
 //! Of several processes on one store, each tells the executors that are connected to it, and one places tasks for all of
 //! them ([`leader`]).
 
+mod audit;
 mod board;
 mod chores;
 mod connections;
 mod dispatcher;
 mod leader;
+mod lost;
 mod placer;
 mod retention;
 

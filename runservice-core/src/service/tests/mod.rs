@@ -1,5 +1,6 @@
 //! The service as its callers and its executors see it, on memory.
 
+mod executors;
 mod hints;
 mod lifecycle;
 mod secrets;
@@ -88,6 +89,8 @@ struct Hand {
     id: ExecutorId,
     registration: Registration,
     sequence: u64,
+    /// Its heartbeats.
+    _beats: AbortOnDropHandle<()>,
 }
 
 impl Hand {
@@ -110,8 +113,19 @@ impl Hand {
             dynamic: false,
             held: held.to_vec(),
         };
+        Self::with(client, status).await
+    }
+
+    async fn with(client: Arc<dyn RunServiceClient>, status: ExecutorStatus) -> Self {
+        let id = status.id.clone();
         let registration = client.register(status).await.expect("registered");
-        Self { client, id, registration, sequence: 0 }
+        let (beating, of, epoch) = (Arc::clone(&client), id.clone(), registration.epoch);
+        let beats = tokio::spawn(async move {
+            while beating.heartbeat(&of, epoch).await.is_ok() {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+        });
+        Self { client, id, registration, sequence: 0, _beats: AbortOnDropHandle::new(beats) }
     }
 
     async fn command(&mut self) -> Command {

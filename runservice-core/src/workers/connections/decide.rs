@@ -14,6 +14,8 @@ pub(super) enum Step {
     Set(u64),
     /// Write into the row that it is not connected.
     Clear(u64),
+    /// Write into the row whether nothing is heard of it.
+    SetSilent(u64, bool),
     /// End the connection: the executor has registered elsewhere.
     Replace(u64),
 }
@@ -31,12 +33,17 @@ pub(super) fn own(
         let row = &rows[id];
         match standing.get(id) {
             Some(Standing::Registering) => None,
-            Some(Standing::Connected(epoch)) if *epoch < row.epoch => Some(Step::Replace(row.epoch)),
-            Some(Standing::Connected(epoch)) if *epoch == row.epoch && row.process.is_none() => {
-                vouched.then_some(Step::Set(row.epoch))
+            Some(Standing::Connected(epoch) | Standing::Silent(epoch)) if *epoch < row.epoch => {
+                Some(Step::Replace(row.epoch))
             }
-            // Also one whose row is still on its way.
-            Some(Standing::Connected(_)) => None,
+            // Its row is still on its way.
+            Some(Standing::Connected(epoch) | Standing::Silent(epoch)) if *epoch > row.epoch => None,
+            Some(Standing::Connected(epoch)) if row.process.is_none() => vouched.then_some(Step::Set(*epoch)),
+            Some(Standing::Connected(epoch)) => row.silent.then_some(Step::SetSilent(*epoch, false)),
+            Some(Standing::Silent(epoch)) if row.process.is_some() && !row.silent => {
+                Some(Step::SetSilent(*epoch, true))
+            }
+            Some(Standing::Silent(_)) => None,
             None => (row.process.as_ref() == Some(me)).then_some(Step::Clear(row.epoch)),
         }
     };
@@ -60,8 +67,30 @@ mod tests {
         ExecutorId::parse("e").expect("valid")
     }
 
+    fn connection(epoch: u64, process: Option<&str>) -> Connection {
+        let process = process.map(ProcessId::new);
+        Connection { epoch, process, silent: false, group: "g".into(), siblings: Vec::new(), dynamic: false }
+    }
+
     fn rows(epoch: u64, process: Option<&str>) -> Connections {
-        [(executor(), Connection { epoch, process: process.map(ProcessId::new) })].into()
+        [(executor(), connection(epoch, process))].into()
+    }
+
+    #[test]
+    fn silence_is_written_when_it_begins_and_when_it_ends() {
+        use Standing::{Connected, Silent};
+        for (silent, standing, expected) in [
+            (false, Silent(3), Some(Step::SetSilent(3, true))),
+            (true, Silent(3), None),
+            (true, Connected(3), Some(Step::SetSilent(3, false))),
+            (true, Silent(2), Some(Step::Replace(3))),
+            (false, Silent(4), None),
+        ] {
+            let rows = [(executor(), Connection { silent, ..connection(3, Some("me")) })].into();
+            let steps = own(&rows, &[(executor(), standing)].into(), &process("me"), true);
+            let expected: Vec<_> = expected.map(|step| (executor(), step)).into_iter().collect();
+            assert_eq!(steps, expected, "{silent} {standing:?}");
+        }
     }
 
     #[test]
@@ -105,8 +134,7 @@ mod tests {
     fn the_end_of_every_other_process_that_a_row_names_is_waited_for() {
         let mut all = Connections::new();
         for (id, named) in [("a", Some("me")), ("b", Some("p")), ("c", Some("p")), ("d", Some("q")), ("e", None)] {
-            let row = Connection { epoch: 1, process: named.map(ProcessId::new) };
-            all.insert(ExecutorId::parse(id).expect("valid"), row);
+            all.insert(ExecutorId::parse(id).expect("valid"), connection(1, named));
         }
         assert_eq!(to_watch(&all, &process("me")), [process("p"), process("q")].into());
     }

@@ -7,5 +7,5 @@
 mod decide;
 pub(super) mod others;
 pub(super) mod own;
-mod rows;
+pub(super) mod rows;
 pub(super) mod vouch;

@@ -4,31 +4,44 @@ use std::collections::BTreeMap;
 
 use futures::{TryStreamExt, stream::BoxStream};
 use runyard_datamanager::{Committed, DataManager, DataManagerExt, KeyRange, Position};
-use runyard_executor_core::contract::ExecutorId;
+use runyard_executor_core::contract::{ExecutorId, ExecutorStatus};
 
 use crate::{Result, layout::EXECUTORS, process::ProcessId, rows::ExecutorRow};
 
 /// What a row says of an executor's connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Connection {
-    pub(super) epoch: u64,
-    pub(super) process: Option<ProcessId>,
+pub(in crate::workers) struct Connection {
+    pub(in crate::workers) epoch: u64,
+    pub(in crate::workers) process: Option<ProcessId>,
+    pub(in crate::workers) silent: bool,
+    /// The group whose executors see each other.
+    pub(in crate::workers) group: String,
+    pub(in crate::workers) siblings: Vec<ExecutorId>,
+    /// Whether it may be forgotten when nobody sees it.
+    pub(in crate::workers) dynamic: bool,
+}
+
+impl Connection {
+    /// Whether it is connected and heard of.
+    pub(in crate::workers) fn is_here(&self) -> bool {
+        self.process.is_some() && !self.silent
+    }
 }
 
 /// The connections of all executors.
-pub(super) type Connections = BTreeMap<ExecutorId, Connection>;
+pub(in crate::workers) type Connections = BTreeMap<ExecutorId, Connection>;
 
 /// The rows, as they change.
-pub(super) struct Rows {
-    pub(super) connections: Connections,
+pub(in crate::workers) struct Rows {
+    pub(in crate::workers) connections: Connections,
     /// The last transaction that was folded.
-    pub(super) seen: Position,
+    pub(in crate::workers) seen: Position,
     changes: BoxStream<'static, runyard_datamanager::Result<Committed>>,
 }
 
 impl Rows {
     /// Reads them, and follows them from there.
-    pub(super) async fn load(data: &dyn DataManager) -> Result<Self> {
+    pub(in crate::workers) async fn load(data: &dyn DataManager) -> Result<Self> {
         let at = data.snapshot();
         let rows = data.read_all(&at, &EXECUTORS, KeyRange::all()).await?;
         let connections = rows.into_iter().map(|(_, row)| of_row(row)).collect();
@@ -36,7 +49,7 @@ impl Rows {
     }
 
     /// Waits until a row changes; false if nothing changes any more. It can be dropped and called again.
-    pub(super) async fn changed(&mut self) -> Result<bool> {
+    pub(in crate::workers) async fn changed(&mut self) -> Result<bool> {
         loop {
             match self.next().await? {
                 Some(false) => {}
@@ -47,7 +60,7 @@ impl Rows {
     }
 
     /// Waits until a transaction has been folded; false if nothing comes any more.
-    pub(super) async fn reach(&mut self, position: Position) -> Result<bool> {
+    pub(in crate::workers) async fn reach(&mut self, position: Position) -> Result<bool> {
         while self.seen < position {
             if self.next().await?.is_none() {
                 return Ok(false);
@@ -76,5 +89,7 @@ impl Rows {
 }
 
 fn of_row(row: ExecutorRow) -> (ExecutorId, Connection) {
-    (row.status.id, Connection { epoch: row.epoch, process: row.process })
+    let ExecutorRow { epoch, process, silent, status, .. } = row;
+    let ExecutorStatus { id, group, siblings, dynamic, .. } = status;
+    (id, Connection { epoch, process, silent, group, siblings, dynamic })
 }
