@@ -32,7 +32,7 @@ use simulate::{simulate, simulate_all};
 const SEEDS: std::ops::Range<u64> = 0..200;
 
 /// What a simulation must meet often enough to say something about it.
-const MET: [&str; 31] = [
+const MET: [&str; 34] = [
     "annotations",
     "approvals",
     "attempts that began",
@@ -48,6 +48,9 @@ const MET: [&str; 31] = [
     "executors that hung",
     "executors that lost their disk",
     "executors that moved",
+    "executors that never came back",
+    "executors that were removed",
+    "executors that were told to drain",
     "failed storage calls",
     "followers that came back",
     "kills of processes",

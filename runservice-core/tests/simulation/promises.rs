@@ -20,6 +20,8 @@ pub(crate) struct Promises {
     /// Runs that somebody asked to delete, answered or not; and those of which it was answered.
     pub(crate) to_delete: BTreeSet<RunId>,
     pub(crate) deleted: BTreeSet<RunId>,
+    /// Whether somebody removes executors.
+    pub(crate) executors_may_go: bool,
     /// Users whose approval of a task was taken.
     pub(crate) approved: BTreeSet<(RunId, TaskName, String)>,
     /// The last annotation of each task that was taken, by its key.
@@ -45,9 +47,9 @@ impl Promises {
         self.created.values().chain(&self.restarted).cloned().collect()
     }
 
-    /// Whether a run that does not exist may have been deleted.
-    pub(crate) fn may_be_deleted(&self) -> bool {
-        !self.to_delete.is_empty()
+    /// Whether something that does not exist may have been deleted.
+    pub(crate) fn may_be_gone(&self) -> bool {
+        self.executors_may_go || !self.to_delete.is_empty()
     }
 }
 

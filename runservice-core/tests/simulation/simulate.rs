@@ -20,7 +20,7 @@ use crate::{
     profile::Profile,
     users,
     variants::Variant,
-    world::{Counts, World},
+    world::{Counts, Life, World},
 };
 
 /// When nothing goes wrong, something happens at least this often, as long as a run has not ended.
@@ -139,6 +139,7 @@ async fn run(world: &Arc<World>, actors: &mut Actors) -> Result<(), String> {
     if observer.history.position != made {
         world.trace(|| "something was committed after all runs had ended".to_owned());
     }
+    world.processes().iter().try_for_each(Life::check_audit)?;
     check(world, &observer.history, &process.runs).await
 }
 

@@ -79,7 +79,7 @@ async fn insist<T, F: Future<Output = Result<T>>>(
             Some(Ok(answer)) => return Ok(answer),
             // Another process may not see yet what this user was told of.
             Some(Err(error)) if error.kind() == ErrorKind::BadRequest => return Err(error),
-            Some(Err(error)) if error.kind() == ErrorKind::NotExist && world.promises().may_be_deleted() => {
+            Some(Err(error)) if error.kind() == ErrorKind::NotExist && world.promises().may_be_gone() => {
                 return Err(error);
             }
             Some(Err(error)) => world.trace(|| format!("{what}: {} answers {error:?}", process.name)),
@@ -96,9 +96,10 @@ async fn meddle(world: &Arc<World>, random: &mut Random, index: u64) {
         return;
     }
     let run = &known[random.below(known.len() as u64) as usize];
-    match random.below(9) {
+    match random.below(10) {
+        9 => meddle_with_executors(world, random).await,
         0 => stop(world, random, run).await,
-        1 => cancel(world, random, run).await,
+        1 | 7 => cancel(world, random, run).await,
         2 => annotate(world, random, run, index).await,
         3 => look(world, random, run).await,
         4 | 5 => restart(world, random, run).await,
@@ -135,6 +136,27 @@ async fn cancel(world: &Arc<World>, random: &mut Random, run: &RunId) {
         if run.phase != RunPhase::Cancelled {
             world.fail(format!("run {} was cancelled, and is {:?}", run.id, run.phase));
         }
+    }
+}
+
+/// Drains an executor, or removes one that is not there.
+async fn meddle_with_executors(world: &Arc<World>, random: &mut Random) {
+    let Ok(executors) = insist(world, random, "listing", |runs| async move { runs.executors().await }).await else {
+        return;
+    };
+    if executors.is_empty() {
+        return;
+    }
+    let id = executors[random.below(executors.len() as u64) as usize].status.id.clone();
+    let drains = random.chance(500);
+    world.promises().executors_may_go = true;
+    let done = insist(world, random, "draining or removing an executor", |runs| {
+        let id = id.clone();
+        async move { if drains { runs.drain_executor(&id).await } else { runs.remove_executor(&id).await } }
+    });
+    match done.await {
+        Ok(()) if !drains => world.count("executors that were removed"),
+        _ => {}
     }
 }
 

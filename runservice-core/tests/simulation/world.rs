@@ -56,6 +56,16 @@ pub(crate) struct Life {
     pub(crate) ended: CancellationToken,
 }
 
+impl Life {
+    /// The audit has found nothing.
+    pub(crate) fn check_audit(&self) -> Result<(), String> {
+        match self.runs.metrics().audit_repairs {
+            0 => Ok(()),
+            repairs => Err(format!("the audit of {} had {repairs} rows to repair", self.name)),
+        }
+    }
+}
+
 impl World {
     pub(crate) fn new(profile: Profile, variant: Option<Variant>, is_traced: bool) -> Arc<Self> {
         let began = Instant::now();
@@ -199,8 +209,10 @@ impl World {
     }
 
     pub(crate) fn process_ended(&self, index: u64) {
-        if let Some(life) = self.state().alive.remove(&index) {
+        let ended = self.state().alive.remove(&index);
+        if let Some(life) = ended {
             life.ended.cancel();
+            self.check(life.check_audit());
         }
     }
 

@@ -76,6 +76,12 @@ pub(crate) async fn live(world: Arc<World>, index: u64) {
         if world.is_over() {
             return;
         }
+        // The first one can run everything, so that one is always there again.
+        if index > 0 && !world.is_calm() && random.chance(world.profile.crashes / 5) {
+            world.count("executors that never came back");
+            world.trace(|| format!("{} never comes back", machine.id));
+            return;
+        }
         let pause = random.mostly_short(5_000, 2_000_000);
         world.calm_or_sleep(pause).await;
     }
@@ -258,6 +264,14 @@ impl Life {
             tokio::select! {
                 biased;
                 command = commands.next() => match command {
+                    Some(Ok(Command::Drain)) => {
+                        world.count("executors that were told to drain");
+                        self.drains_at = Some(Instant::now());
+                        if limit > 0 {
+                            let source = "it drains".into();
+                            return Ok(Break::Lost(ClientError::Unavailable { doing: "draining", source }));
+                        }
+                    }
                     Some(Ok(command)) => tasks.obey(command, limit),
                     Some(Err(error)) => return Ok(Break::Lost(error)),
                     None => {
@@ -387,7 +401,7 @@ impl Tasks {
                     signals.forget.cancel();
                 }
             }
-            Command::Drain => {}
+            Command::Drain => unreachable!("it is a matter of the whole executor"),
         }
     }
 
