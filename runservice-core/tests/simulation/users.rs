@@ -9,7 +9,7 @@ use std::{
 
 use runyard_executor_core::contract::{RunId, TaskName};
 use runyard_runservice_core::{
-    Error, ErrorKind, NewRun, RestartPoint, Result, RunDetail, RunService,
+    Error, ErrorKind, NewRun, RestartPoint, Result, RunDetail, RunFilter, RunService,
     model::{Run, RunPhase, TaskStatus},
 };
 
@@ -104,7 +104,7 @@ async fn meddle(world: &Arc<World>, random: &mut Random, index: u64) {
         3 => look(world, random, run).await,
         4 | 5 => restart(world, random, run).await,
         6 => delete(world, random, run).await,
-        _ => drop(approve_all(world, random, run).await),
+        _ => approve_all(world, random, run).await,
     }
 }
 
@@ -266,16 +266,15 @@ pub(crate) fn check_reasons(detail: &RunDetail) -> std::result::Result<(), Strin
     Ok(())
 }
 
-/// Approves what waits for approval, by two users at once; by one of them perhaps twice. Returns whether the run has
-/// ended.
-async fn approve_all(world: &Arc<World>, random: &mut Random, run: &RunId) -> bool {
+/// Approves what waits for approval, by two users at once; by one of them perhaps twice.
+async fn approve_all(world: &Arc<World>, random: &mut Random, run: &RunId) {
     let Ok(detail) = insist(world, random, "reading", |runs| {
         let run = run.clone();
         async move { runs.get(&run).await }
     })
     .await
     else {
-        return false;
+        return;
     };
     world.check(check_reasons(&detail));
     for task in detail.tasks.values().filter(|task| task.waiting_approval || task.status == TaskStatus::NotStarted) {
@@ -290,7 +289,6 @@ async fn approve_all(world: &Arc<World>, random: &mut Random, run: &RunId) -> bo
             approve(world, &mut other, run, &task.name, users[1])
         );
     }
-    detail.run.phase.is_final()
 }
 
 async fn approve(world: &Arc<World>, random: &mut Random, run: &RunId, task: &TaskName, user: &str) {
@@ -311,17 +309,21 @@ async fn approve(world: &Arc<World>, random: &mut Random, run: &RunId, task: &Ta
     }
 }
 
-/// Sees to it that nothing waits for an approval for ever, once nothing goes wrong any more.
+/// Sees to it that nothing waits for an approval for ever, once nothing goes wrong any more: also not a run that began
+/// again when nobody heard of it.
 pub(crate) async fn approve_in_the_end(world: Arc<World>) {
     let mut random = Random::new(world.profile.seed, 390);
     world.calm().await;
-    let mut open: Vec<RunId> = world.promises().known();
-    let mut ended = BTreeSet::new();
-    while !open.is_empty() {
-        open.retain(|run| !ended.contains(run));
-        for run in &open {
-            if approve_all(&world, &mut random, run).await {
-                ended.insert(run.clone());
+    loop {
+        let all = RunFilter { limit: 1_000, ..RunFilter::default() };
+        let page = insist(&world, &mut random, "listing", |runs| {
+            let all = all.clone();
+            async move { runs.list(&all).await }
+        })
+        .await;
+        for run in page.map(|page| page.runs).unwrap_or_default() {
+            if !run.phase.is_final() {
+                approve_all(&world, &mut random, &run.id).await;
             }
         }
         tokio::time::sleep(Duration::from_secs(60)).await;
