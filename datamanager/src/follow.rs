@@ -82,13 +82,12 @@ impl<L: Log> Follower<L> {
         if self.failed {
             return None;
         }
-        let mut visible = self.store.visible();
         loop {
             if let Some(committed) = self.ready.pop_front() {
                 return Some(Ok(committed));
             }
             // Seen before it is looked at, so that what comes in between wakes the wait below.
-            visible.mark_unchanged();
+            let seen = self.store.position();
             let batch = match self.store.place_of(self.lsn) {
                 Place::Recent(batch) => batch,
                 Place::Older => match self.log.read(self.lsn).await {
@@ -99,7 +98,7 @@ impl<L: Log> Follower<L> {
                     tokio::select! {
                         // What was committed before the end is yielded before it.
                         biased;
-                        _ = visible.changed() => continue,
+                        () = self.store.visible_beyond(seen) => continue,
                         () = self.log.closed() => return None,
                     }
                 }
@@ -116,7 +115,12 @@ impl<L: Log> Follower<L> {
 }
 
 /// Waits until a position is visible.
-pub(crate) async fn wait_for(store: &Store, position: Position) -> Result<()> {
-    let mut visible = store.visible();
-    visible.wait_for(|visible| *visible >= position).await.map(drop).map_err(|_| Error::Closed)
+pub(crate) async fn wait_for(store: &Store, position: Position) {
+    loop {
+        let seen = store.position();
+        if seen >= position {
+            return;
+        }
+        store.visible_beyond(seen).await;
+    }
 }

@@ -18,7 +18,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::sync::watch;
 
 use crate::{
     Direction, Error, KeyRange, Page, Position, ReadSet, Result, Scan, Snapshot,
@@ -34,6 +33,7 @@ mod cursor;
 mod recent;
 mod state_hash;
 mod view;
+mod visible;
 
 pub(crate) use check::Check;
 pub(crate) use cursor::Cursor;
@@ -44,6 +44,7 @@ pub(crate) use view::{Frozen, Table};
 use check::{check_base, explain};
 use recent::Recent;
 use view::View;
+use visible::Visible;
 
 /// How many superseded writes are forgotten with each batch, beside as many as it makes, and with each old snapshot.
 const PRUNE_STEPS: usize = 1024;
@@ -54,7 +55,7 @@ pub(crate) struct Store {
     state: RwLock<State>,
     /// How many snapshots read at each position. Locked after `state`, where both are.
     pins: Mutex<BTreeMap<Position, usize>>,
-    visible: watch::Sender<Position>,
+    visible: Visible,
     /// How many transactions are remembered.
     history_max: u64,
     /// The newest checkpoint of which files were found to be cleaned away.
@@ -100,15 +101,15 @@ impl Store {
         Arc::new(Self {
             state: RwLock::new(State { view, tip, position, history, recent: Recent::new(recent_bytes_max) }),
             pins: Mutex::default(),
-            visible: watch::Sender::new(position),
+            visible: Visible::new(position),
             history_max,
             gone: AtomicU64::default(),
         })
     }
 
-    /// The last visible position, and news of it.
-    pub(crate) fn visible(&self) -> watch::Receiver<Position> {
-        self.visible.subscribe()
+    /// Waits until something after a position is visible.
+    pub(crate) async fn visible_beyond(&self, seen: Position) {
+        self.visible.beyond(seen).await;
     }
 
     /// The last visible position.
@@ -404,11 +405,7 @@ impl Store {
     }
 
     fn announce(&self, position: Position) {
-        self.visible.send_if_modified(|visible| {
-            let newer = position > *visible;
-            *visible = position.max(*visible);
-            newer
-        });
+        self.visible.grow(position);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, State> {

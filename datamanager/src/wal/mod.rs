@@ -305,7 +305,7 @@ impl DataManager for WalDataManager {
         self.catch_up().await?;
         tokio::select! {
             biased;
-            result = follow::wait_for(&self.handle.store, position) => result,
+            () = follow::wait_for(&self.handle.store, position) => Ok(()),
             () = self.handle.stopped.cancelled() => Err(Error::Closed),
         }
     }

@@ -46,6 +46,15 @@ pub(super) struct Attempt {
 #[derive(Debug)]
 pub(super) struct Abandoned(pub(super) String);
 
+/// How the work on an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Its end is acknowledged.
+    Reported,
+    /// It was abandoned.
+    GivenUp,
+}
+
 impl From<ClientError> for Abandoned {
     fn from(error: ClientError) -> Self {
         Self(error.to_string())
@@ -62,16 +71,16 @@ impl Attempt {
         Self { held: entry.held(), context, entry, signals, deadline }
     }
 
-    /// Executes an attempt that was just assigned.
-    pub(super) async fn begin(mut self) {
+    /// Executes an attempt that was just assigned. Whether that came to its end.
+    pub(super) async fn begin(mut self) -> Ended {
         let journaled = self.journal();
         let forget = self.signals.forget.clone();
         let ended = unless_forgotten(forget, self.accept_and_execute(journaled)).await;
-        self.clean(ended).await;
+        self.clean(ended).await
     }
 
     /// Goes on with an attempt that an earlier process has journaled.
-    pub(super) async fn resume(mut self, pod: Option<Arc<dyn Pod>>) {
+    pub(super) async fn resume(mut self, pod: Option<Arc<dyn Pod>>) -> Ended {
         self.entry.generation += 1;
         let same_boot = self.entry.boot == self.context.boot;
         let how = resume(&self.entry, same_boot, pod.is_some());
@@ -88,7 +97,7 @@ impl Attempt {
             }
         };
         let ended = unless_forgotten(forget, work).await;
-        self.clean(ended).await;
+        self.clean(ended).await
     }
 
     pub(super) fn journal(&self) -> io::Result<()> {
@@ -170,7 +179,8 @@ impl Attempt {
     }
 
     /// Removes whatever is left of the attempt.
-    async fn clean(self, ended: Result<(), Abandoned>) {
+    async fn clean(self, ended: Result<(), Abandoned>) -> Ended {
+        let how = if ended.is_ok() { Ended::Reported } else { Ended::GivenUp };
         if let Err(Abandoned(reason)) = ended {
             tracing::warn!(task = %self.held.task, attempt = self.held.attempt, reason, "gave a task up");
         }
@@ -184,6 +194,7 @@ impl Attempt {
         if let Err(error) = self.context.journal.remove(&self.held) {
             tracing::error!(task = %self.held.task, %error, "cannot remove the journal of a task");
         }
+        how
     }
 
     /// Removes the pod, also one that was only half made.
@@ -263,13 +274,13 @@ pub(super) fn failed(class: FailureClass, message: impl Into<String>) -> Attempt
 }
 
 /// Ends an attempt whose work panicked: nothing of it goes on, and its user is told.
-pub(super) async fn end_after_panic(context: Arc<Context>, held: &HeldTask, signals: Signals) {
+pub(super) async fn end_after_panic(context: Arc<Context>, held: &HeldTask, signals: Signals) -> Ended {
     let entries = context.journal.entries().unwrap_or_default();
     // Without an entry it was never accepted, and nothing was started.
-    let Some(mut entry) = entries.into_iter().find(|entry| entry.held() == *held) else { return };
+    let Some(mut entry) = entries.into_iter().find(|entry| entry.held() == *held) else { return Ended::GivenUp };
     let message = "the executor met an error of its own while it worked on the task; its log has the details";
     entry.progress.end.get_or_insert(failed(FailureClass::Infrastructure, message));
-    Attempt::new(context, entry, signals).resume(None).await;
+    Attempt::new(context, entry, signals).resume(None).await
 }
 
 pub(super) fn journal_failure(error: &io::Error) -> AttemptState {

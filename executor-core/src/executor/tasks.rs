@@ -1,4 +1,4 @@
-//! Which attempts does an executor hold, and which wait for a free slot?
+//! Which attempts does an executor hold, and which wait to be begun?
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,7 +11,7 @@ use tokio::{sync::watch, task::JoinSet};
 use tracing::{Instrument as _, Span};
 
 use super::{
-    attempt::{self, Attempt},
+    attempt::{self, Attempt, Ended},
     context::Context,
     journal::{Entry, Stage},
     progress::Progress,
@@ -33,10 +33,23 @@ fn task_span(task: &TaskSpec, doing: &'static str) -> Span {
 /// The attempts of an executor; dropping it aborts the work on them, not the steps.
 pub(super) struct Tasks {
     context: Arc<Context>,
-    running: JoinSet<Key>,
+    running: JoinSet<(Key, Ended)>,
     signals: HashMap<Key, Signals>,
-    waiting: VecDeque<TaskSpec>,
+    waiting: VecDeque<Waiting>,
     count: watch::Sender<usize>,
+}
+
+/// An attempt that was assigned and is not begun: no slot is free for it, or the work on it is being given up, because
+/// it was taken back before it was assigned once more.
+struct Waiting {
+    task: TaskSpec,
+    is_stopped: bool,
+}
+
+impl Waiting {
+    fn key(&self) -> Key {
+        (self.task.id.clone(), self.task.attempt)
+    }
 }
 
 impl Tasks {
@@ -78,17 +91,18 @@ impl Tasks {
     }
 
     fn assign(&mut self, task: TaskSpec, limit: u32) {
-        let key = (task.id.clone(), task.attempt);
-        let waits = self.waiting.iter().any(|waiting| waiting.id == task.id && waiting.attempt == task.attempt);
-        if waits || self.signals.contains_key(&key) {
+        let waiting = Waiting { task, is_stopped: false };
+        let key = waiting.key();
+        if self.waiting.iter().any(|known| known.key() == key) {
             // Told again after a reconnection.
             return;
         }
-        if limit == 0 {
-            tracing::warn!(task = %task.id, "not taking a task: the executor drains");
+        if limit == 0 && !self.signals.contains_key(&key) {
+            tracing::warn!(task = %key.0, "not taking a task: the executor drains");
             return;
         }
-        self.waiting.push_back(task);
+        // Also one that is worked on, which is told again, too: only if that is given up, it is begun anew.
+        self.waiting.push_back(waiting);
         self.fill(limit);
     }
 
@@ -96,9 +110,10 @@ impl Tasks {
     /// service cannot see: it may assign a little early.
     pub(super) fn fill(&mut self, limit: u32) {
         while self.signals.len() < limit as usize
-            && let Some(task) = self.waiting.pop_front()
+            && let Some(at) = self.waiting.iter().position(|waiting| !self.signals.contains_key(&waiting.key()))
+            && let Some(waiting) = self.waiting.remove(at)
         {
-            self.begin(task, Signals::new());
+            self.begin(waiting);
         }
     }
 
@@ -107,7 +122,11 @@ impl Tasks {
         self.waiting.clear();
     }
 
-    fn begin(&mut self, task: TaskSpec, signals: Signals) {
+    fn begin(&mut self, Waiting { task, is_stopped }: Waiting) {
+        let signals = Signals::new();
+        if is_stopped {
+            signals.stop(StopReason::Requested);
+        }
         let pod = PodId::parse(self.context.random.id("pod")).expect("random ids have the alphabet of pod ids");
         let boot = self.context.boot.clone();
         let span = task_span(&task, "executing a task");
@@ -117,35 +136,39 @@ impl Tasks {
         self.spawn(attempt.held.clone(), signals, attempt.begin().instrument(span));
     }
 
-    fn spawn(&mut self, held: HeldTask, signals: Signals, work: impl Future<Output = ()> + Send + 'static) {
+    fn spawn(&mut self, held: HeldTask, signals: Signals, work: impl Future<Output = Ended> + Send + 'static) {
         let key = (held.task.clone(), held.attempt);
         self.signals.insert(key.clone(), signals.clone());
         self.count.send_replace(self.signals.len());
         let context = self.context.clone();
         self.running.spawn(async move {
             // A panic in the work on one attempt must neither end the others nor leave its run waiting for ever.
-            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
-                tracing::error!(task = %held.task, attempt = held.attempt, "the work on a task panicked");
-                attempt::end_after_panic(context, &held, signals).await;
-            }
-            key
+            let ended = match AssertUnwindSafe(work).catch_unwind().await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    tracing::error!(task = %held.task, attempt = held.attempt, "the work on a task panicked");
+                    attempt::end_after_panic(context, &held, signals).await
+                }
+            };
+            (key, ended)
         });
     }
 
     fn stop(&mut self, key: Key) {
+        let at = self.waiting.iter().position(|waiting| waiting.key() == key);
+        if let Some(at) = at {
+            self.waiting[at].is_stopped = true;
+        }
         if let Some(signals) = self.signals.get(&key) {
             signals.stop(StopReason::Requested);
-        } else if let Some(at) = self.waiting.iter().position(|task| task.id == key.0 && task.attempt == key.1) {
+        } else if let Some(waiting) = at.and_then(|at| self.waiting.remove(at)) {
             // It starts nothing, so it needs no slot: it is accepted and reported as stopped.
-            let task = self.waiting.remove(at).expect("it was just found");
-            let signals = Signals::new();
-            signals.stop(StopReason::Requested);
-            self.begin(task, signals);
+            self.begin(waiting);
         }
     }
 
     fn forget(&mut self, key: &Key) {
-        self.waiting.retain(|task| task.id != key.0 || task.attempt != key.1);
+        self.waiting.retain(|waiting| waiting.key() != *key);
         if let Some(signals) = self.signals.get(key) {
             signals.forget.cancel();
         }
@@ -170,8 +193,12 @@ impl Tasks {
     pub(super) async fn ended(&mut self) {
         match self.running.join_next().await {
             None => std::future::pending().await,
-            Some(Ok(key)) => {
+            Some(Ok((key, ended))) => {
                 self.signals.remove(&key);
+                if ended == Ended::Reported {
+                    // Whatever was told of it again is done.
+                    self.waiting.retain(|waiting| waiting.key() != key);
+                }
             }
             Some(Err(error)) => {
                 // A panic in the end of what panicked. Its journal stays, so that the next start of the executor finds

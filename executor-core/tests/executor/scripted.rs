@@ -69,6 +69,19 @@ async fn a_panic_fails_the_task_and_harms_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_assigned_again_while_it_is_being_forgotten_is_executed() {
+    let stage = Stage::set().await;
+    stage.service.wait_until(|stored| !stored.registrations.is_empty()).await;
+    // Told in one breath: the first assignment was taken back, and its task came to the same executor.
+    stage.service.assign(task("t", [run("echo x")]));
+    stage.service.tell(Command::Forget { task: id("t"), attempt: 1 });
+    stage.service.assign(task("t", [run("echo x")]));
+    let executed = tokio::time::timeout(Duration::from_secs(60), async { stage.service.final_report(&id("t")).await });
+    assert_eq!(executed.await.expect("it is executed").state, AttemptState::Success);
+    assert_eq!(stage.driver.created(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lost_supervisor_loses_the_task() {
     let stage = Stage::set().await;
     stage.service.assign(task("t", [run("echo ready\nsleep 100000")]));

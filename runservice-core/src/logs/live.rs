@@ -85,6 +85,14 @@ impl LiveLog {
         self.find_stored().await
     }
 
+    /// Finds out how much is stored, whatever this process knows of it: another one may have written meanwhile.
+    pub(super) async fn stored(&self) -> Result<u64, ClientError> {
+        let _appends = self.appends.lock().await;
+        self.shared().is_known = false;
+        self.find_stored().await?;
+        Ok(self.shared().stored())
+    }
+
     /// Stores what the log does not have yet; returns the stored length.
     pub(super) async fn append(&self, offset: u64, bytes: Bytes) -> Result<u64, ClientError> {
         let _appends = self.appends.lock().await;
@@ -238,7 +246,10 @@ impl LiveLog {
         let mut all = BytesMut::with_capacity(size as usize);
         for part in parts {
             let key = layout::log_chunk(&self.prefix, part.offset);
-            all.extend_from_slice(&self.storage.get_bytes(&key).await.map_err(unavailable("merging a log"))?);
+            // Bounded: a merge whose answer was lost may have made the object longer, by what the next ones hold.
+            let range = GetRange::Bounded { start: 0, end: part.size };
+            let bytes = self.storage.get_range_bytes(&key, range).await.map_err(unavailable("merging a log"))?;
+            all.extend_from_slice(&bytes);
         }
         Ok(all.freeze())
     }

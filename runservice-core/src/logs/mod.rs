@@ -57,7 +57,9 @@ impl Logs {
     /// Appends; returns the length that is stored durably. See
     /// [`RunServiceClient::append_log`](runyard_executor_core::contract::RunServiceClient::append_log).
     pub(crate) async fn append(&self, id: &LogId, offset: u64, bytes: Bytes) -> Result<u64, ClientError> {
-        self.live(id).append(offset, bytes).await
+        let log = self.live(id);
+        // Who asks how much there is goes on from there, over what is there beyond it.
+        if bytes.is_empty() && self.shared { log.stored().await } else { log.append(offset, bytes).await }
     }
 
     /// Says what the row of a log must hold that nothing more comes to; `end` is what the executor said of its end.
@@ -98,7 +100,9 @@ impl Logs {
     /// Ends every log of a task for its followers: nothing of the task can write any more.
     pub(crate) fn close_task(&self, task: &TaskId) {
         self.referred.lock().expect("the lock is never poisoned: no panic while held").remove(task);
-        let ended: Vec<_> = self.lock().extract_if(|(owner, ..), _| owner == task).collect();
+        let mut ended: Vec<_> = self.lock().extract_if(|(owner, ..), _| owner == task).collect();
+        // Followers are woken in the same order each time, so that a simulation replays.
+        ended.sort_by(|(one, _), (other, _)| one.cmp(other));
         for (_, log) in ended {
             log.close();
         }
@@ -186,12 +190,15 @@ fn read_sealed(
     let prefix = layout::log_prefix(&id.0, id.1, id.2);
     let first = row.chunks.partition_point(|start| *start <= offset).saturating_sub(1);
     let missing = row.missing;
-    let chunks = row.chunks.into_iter().skip(first);
+    let ends: Vec<u64> = row.chunks.iter().skip(1).copied().chain([row.bytes]).collect();
+    let chunks = row.chunks.into_iter().zip(ends).skip(first);
     let stored = stream::iter(chunks)
-        .then(move |start| {
+        .then(move |(start, end)| {
             let (storage, key) = (Arc::clone(&storage), layout::log_chunk(&prefix, start));
             async move {
-                let range = GetRange::From(offset.saturating_sub(start));
+                let from = offset.saturating_sub(start);
+                // Bounded: a merge whose answer was lost may have made the object longer.
+                let range = GetRange::Bounded { start: from, end: end - start };
                 let object = storage.get(&key, range).await.map_err(Error::storage("reading a log"))?;
                 Ok::<_, Error>(object.stream.map_err(|error| Error::storage("reading a log")(error)))
             }
@@ -274,7 +281,7 @@ impl Reader {
 mod tests {
     use std::time::Duration;
 
-    use runyard_objectstorage::{CallKind, FaultyStorage, MemoryStorage, Moment};
+    use runyard_objectstorage::{CallKind, FaultyStorage, MemoryStorage, Moment, Verdict};
 
     use super::*;
 
@@ -349,6 +356,33 @@ mod tests {
         let row = after.seal(&id, None).await.expect("stored");
         let page = after.sealed_page(&id, &row, LogPlace::Last, 2).await.expect("readable");
         assert_eq!((page.lines_total, texts(&page)[1].as_str()), (1_001, "open end"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_merge_whose_answer_was_lost_repeats_nothing() {
+        let storage = FaultyStorage::new(MemoryStorage::new());
+        let id = log_id();
+        let written = Logs::new(Arc::new(storage.clone()), false);
+        append_lines(&written, &id, 10, 7).await;
+        let text = "line 0 \nline 1 x\nline 2 xx\n";
+        // Another process, which has none of it in memory.
+        let logs = Logs::new(Arc::new(storage.clone()), false);
+        let mut lost = 0;
+        storage.plan(move |call| match call.kind {
+            CallKind::Put if lost == 0 => {
+                lost += 1;
+                Verdict::FailAfter
+            }
+            _ => Verdict::Pass,
+        });
+        logs.seal(&id, None).await.expect_err("it was not answered");
+        let row = logs.seal(&id, None).await.expect("stored");
+        let read: Vec<_> = logs.read_sealed(&id, row.clone(), 0).try_collect().await.expect("readable");
+        let read = read.concat();
+        assert_eq!(read.len() as u64, row.bytes);
+        let page = logs.sealed_page(&id, &row, LogPlace::Last, 1).await.expect("readable");
+        assert_eq!(page.lines_total, 10);
+        assert!(read.starts_with(text.as_bytes()) && read.ends_with(b"line 9 xxxxxxxxx\n"));
     }
 
     #[tokio::test(start_paused = true)]

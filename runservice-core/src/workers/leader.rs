@@ -41,6 +41,7 @@ async fn take_turns(core: &Core, coordinator: &dyn Coordinator) -> Result<()> {
             )
         };
         tokio::select! {
+            biased;
             reason = candidacy.lost() => tracing::warn!(epoch, %reason, "this process places no more tasks"),
             led = lead => match led {
                 Err(Error::Data(Data::TakenOver { message })) => {

@@ -43,6 +43,7 @@ pub(crate) async fn run(core: Arc<Core>, shutdown: CancellationToken) -> Result<
     };
     let work = async { tokio::try_join!(dispatching, placing, noting, vouching).map(drop) };
     tokio::select! {
+        biased;
         () = shutdown.cancelled() => Ok(()),
         result = work => result,
     }

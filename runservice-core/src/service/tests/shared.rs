@@ -311,6 +311,27 @@ async fn a_log_that_moves_between_processes_is_whole_for_readers_of_each() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_asks_how_long_a_log_is_hears_of_what_another_process_stored() {
+    let world = World::default();
+    let [first, second] = [world.process(1).await, world.process(2).await];
+    let mut hand = Hand::named("a", first.runs.client(), 4, &[]).await;
+    first.create(config(&["a"])).await;
+    let spec = hand.assigned().await;
+    hand.accept(&spec).await;
+    let held = [HeldTask { task: spec.id.clone(), attempt: 1 }];
+    let append = async |hand: &Hand, offset: u64, text: &'static str| {
+        let stored = hand.client.append_log(&hand.fence(&spec), StepRef::Step(0), offset, Bytes::from(text)).await;
+        stored.expect("stored")
+    };
+    append(&hand, 0, "one\n").await;
+    let hand = Hand::named("a", second.runs.client(), 4, &held).await;
+    append(&hand, 4, "two\n").await;
+    // Back again, and after a crash: it does not know any more how far it was.
+    let hand = Hand::named("a", first.runs.client(), 4, &held).await;
+    assert_eq!(append(&hand, 0, "").await, 8);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_process_that_is_alone_clears_what_the_one_before_it_left() {
     let yard = Yard::new();
     let _hand = yard.executor().await;

@@ -30,7 +30,8 @@ pub(in crate::workers) async fn run(core: &Core, coordinator: &dyn Coordinator, 
             }
         }
         tokio::select! {
-            changed = rows.changed() => if !changed? { return Ok(()) },
+            // In order, so that a simulation replays; there are fewer ends than changes.
+            biased;
             Some((process, end)) = ends.next() => {
                 let Ok(candidacy) = end else { continue };
                 // Held until the rows do not name the process any more: it would be waited for once again.
@@ -44,6 +45,7 @@ pub(in crate::workers) async fn run(core: &Core, coordinator: &dyn Coordinator, 
                 }
                 watched.remove(&process);
             }
+            changed = rows.changed() => if !changed? { return Ok(()) },
         }
     }
 }

@@ -20,6 +20,8 @@ pub(in crate::workers) async fn run(core: &Core) -> Result<()> {
         let steps = decide::own(&rows.connections, &standings.by_executor, &core.process.id, vouched_now);
         future::try_join_all(steps.into_iter().map(|(id, step)| do_step(core, id, step))).await?;
         tokio::select! {
+            // Whichever it is, all of them are looked at; in order, so that a simulation replays.
+            biased;
             changed = rows.changed() => if !changed? { return Ok(()) },
             // The senders live in the core, so these are changes and not the end of them.
             _ = changes.changed() => {}
