@@ -9,6 +9,7 @@ use crate::model::{GroupPath, RunPhase, RunResult, TaskStatus};
 
 /// One change of a run, a task or a step. The service adds the sequence number and the time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 pub struct RunEvent {
     /// The run.
     pub run: RunId,
@@ -23,6 +24,7 @@ pub struct RunEvent {
 
 /// What changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Change {

@@ -18,6 +18,7 @@ pub struct RunState {
 
 /// The state of a run without its tasks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Run {
     /// Its id.
@@ -51,21 +52,26 @@ pub struct Run {
 
 /// When something was created, began and ended, by the run service's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Times {
     /// When it was created; absent for tasks and steps.
     #[serde(with = "millis", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "http", schemars(with = "Option<u64>"))]
     pub created: Option<SystemTime>,
     /// When it began.
     #[serde(with = "millis", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "http", schemars(with = "Option<u64>"))]
     pub started: Option<SystemTime>,
     /// When it ended.
     #[serde(with = "millis", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "http", schemars(with = "Option<u64>"))]
     pub finished: Option<SystemTime>,
 }
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RunPhase {
     /// It could not be set up; final, without tasks.
@@ -100,6 +106,7 @@ impl RunPhase {
 
 /// How a run ended or will end. Set once, it never changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RunResult {
     /// Not known yet, or never to be known (`cancelled`, `setuperror`).
@@ -127,6 +134,7 @@ impl RunResult {
 
 /// The state of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Task {
     /// Its id.
@@ -168,6 +176,7 @@ pub struct Task {
 
 /// An attempt that failed and was followed by another. Its logs are kept, so their ends are too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EarlierAttempt {
     /// Which one, counted from 1.
@@ -208,6 +217,7 @@ impl Task {
 
 /// The record that gives an attempt of a task to an executor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Assignment {
     /// The executor.
@@ -220,6 +230,7 @@ pub struct Assignment {
 
 /// How far a task is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum TaskStatus {
     /// Nothing of it has happened.
@@ -261,6 +272,7 @@ impl TaskStatus {
 
 /// The state of the setup or of a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct StepState {
     /// How far it is.

@@ -121,6 +121,22 @@ impl fmt::Display for EventSequence {
     }
 }
 
+/// Reads back what `Display` wrote.
+impl std::str::FromStr for EventSequence {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let parsed = || {
+            let (position, index) = text.rsplit_once('.')?;
+            let (lsn, in_batch) = position.split_once('.')?;
+            let position = Position { lsn: lsn.parse().ok()?, index: in_batch.parse().ok()? };
+            Some(Self { position, index: index.parse().ok()? })
+        };
+        let message = format!("`{text}` is no sequence of an event, such as `12.0.3`");
+        parsed().ok_or(Error::BadRequest { message })
+    }
+}
+
 /// An event with its place.
 #[derive(Clone, Debug)]
 pub struct SequencedEvent {

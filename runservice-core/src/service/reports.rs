@@ -1,5 +1,6 @@
 //! What becomes of what an executor says: registration, acceptance, reports.
 
+use futures::stream::BoxStream;
 use runyard_datamanager::{DataManagerExt, Tx};
 use runyard_executor_core::contract::{
     ClientError, Command, ExecutorId, ExecutorStatus, Fence, Registration, RunId, TaskId, TaskReport,
@@ -13,25 +14,36 @@ use crate::{
     executors::task_spec,
     layout::{ASSIGNMENTS, ASSIGNMENTS_BY_EXECUTOR, EXECUTORS},
     model::{Assignment, RunConfig, RunState},
-    rows::{AssignmentRow, ExecutorRow},
+    rows::{AssignmentRow, ExecutorRow, RegistrationCall},
 };
 
 impl Core {
     /// Registers an executor under a new epoch, settles what became of its assignments, and tells it the rest.
-    pub(crate) async fn register(&self, status: ExecutorStatus) -> Result<Registration> {
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if a later `call` of the same client was answered.
+    pub(crate) async fn register(
+        &self,
+        status: ExecutorStatus,
+        call: Option<RegistrationCall>,
+    ) -> Result<Registration> {
         let id = status.id.clone();
         // Until it is connected, its row is not to be taken for what a connection left that has ended.
         let _registering = self.sessions.registering(&id);
         let (epoch, _) = self
             .data
             .transact(|tx| {
-                let status = &status;
+                let (status, call) = (&status, &call);
                 async move {
                     let old = tx.get(&EXECUTORS, status.id.as_str()).await?;
+                    let last = old.as_ref().and_then(|old| old.call.as_ref());
+                    if call.as_ref().zip(last).is_some_and(|(call, last)| call.is_late(last)) {
+                        return Err(Error::Conflict { message: "the executor has registered again since".to_owned() });
+                    }
                     let epoch = old.map_or(0, |old| old.epoch) + 1;
                     // If nobody would notice this process's end, it says later that the executor is connected.
                     let process = self.process.is_vouched().then(|| self.process.id.clone());
-                    let row = ExecutorRow { epoch, process, status: status.clone() };
+                    let row = ExecutorRow { epoch, process, status: status.clone(), call: call.clone() };
                     tx.put(&EXECUTORS, status.id.as_str(), &row).await?;
                     self.settle_lost(&tx, status).await?;
                     Ok::<_, Error>(epoch)
@@ -44,6 +56,41 @@ impl Core {
         self.tell_assignments(&status).await?;
         tracing::info!(executor = %id, epoch, "executor registered");
         Ok(Registration { epoch, commands })
+    }
+
+    /// Connects an executor again whose connection broke, under the epoch of its registration, and tells it everything
+    /// that is open. Nothing: that is not its newest registration.
+    ///
+    /// # Errors
+    /// [`Error::NotExist`] if it has never registered, or was removed.
+    pub(crate) async fn resume(
+        &self,
+        id: &ExecutorId,
+        epoch: u64,
+    ) -> Result<Option<BoxStream<'static, Result<Command, ClientError>>>> {
+        let _registering = self.sessions.registering(id);
+        let (row, _) = self
+            .data
+            .transact(|tx| async move {
+                let Some(mut row) = tx.get(&EXECUTORS, id.as_str()).await? else {
+                    return Err(Error::NotExist { what: format!("executor `{id}` is not registered") });
+                };
+                if row.epoch != epoch {
+                    return Ok(None);
+                }
+                let process = self.process.is_vouched().then(|| self.process.id.clone());
+                if process.is_some() && row.process != process {
+                    row.process = process;
+                    tx.put(&EXECUTORS, id.as_str(), &row).await?;
+                }
+                Ok(Some(row))
+            })
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let commands = self.sessions.connect(id, epoch);
+        self.tell_assignments(&row.status).await?;
+        tracing::info!(executor = %id, epoch, "executor connected again");
+        Ok(Some(commands))
     }
 
     /// Ends the tasks that the executor had taken and does not know any more.
