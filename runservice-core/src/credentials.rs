@@ -171,11 +171,13 @@ impl RunService {
 
 impl Core {
     /// Whose token that is, if it is anybody's.
+    #[cfg(any(test, feature = "http"))]
     pub(crate) async fn executor_of(&self, token: &str) -> Result<Option<ExecutorId>> {
         Ok(self.find_token(&CREDENTIALS, token).await?.map(|row| row.executor))
     }
 
     /// Notes that an executor has its token, so nobody else can join in its name any more.
+    #[cfg(any(test, feature = "http"))]
     pub(crate) async fn note_token_used(&self, token: &str, executor: &ExecutorId) -> Result<()> {
         let hash = hash(token);
         let noted = self.data.transact(|tx| {

@@ -1,6 +1,5 @@
 //! What becomes of what an executor says: registration, acceptance, reports.
 
-use futures::stream::BoxStream;
 use runyard_datamanager::{DataManagerExt, Tx};
 use runyard_executor_core::contract::{
     ClientError, Command, ExecutorId, ExecutorStatus, Fence, Registration, RunId, TaskId, TaskReport,
@@ -63,11 +62,12 @@ impl Core {
     ///
     /// # Errors
     /// [`Error::NotExist`] if it has never registered, or was removed.
+    #[cfg(feature = "http")]
     pub(crate) async fn resume(
         &self,
         id: &ExecutorId,
         epoch: u64,
-    ) -> Result<Option<BoxStream<'static, Result<Command, ClientError>>>> {
+    ) -> Result<Option<futures::stream::BoxStream<'static, Result<Command, ClientError>>>> {
         let _registering = self.sessions.registering(id);
         let (row, _) = self
             .data
