@@ -19,6 +19,9 @@
 //! With the feature `s3`, objects live in a bucket. A program that makes `reqwest` clients of its own then has to begin
 //! with `let _ = rustls::crypto::ring::default_provider().install_default();`, or they panic where nothing else chose a
 //! provider of TLS: Cargo builds `reqwest` once for all, and `objectstorage::S3Storage` says the rest.
+//!
+//! With the feature `http`, executors may be elsewhere (`executor::http::HttpClient`, `runservice::http::executor_router`), and a
+//! host may offer its runs to its users (`runservice::http::management_router`).
 
 use std::future::Future;
 

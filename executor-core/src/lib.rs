@@ -6,6 +6,8 @@
 pub mod contract;
 pub mod driver;
 mod executor;
+#[cfg(feature = "http")]
+pub mod http;
 #[cfg(feature = "test-util")]
 pub mod testing;
 

@@ -26,7 +26,7 @@ pub(crate) struct LocalClient(pub(crate) Arc<Core>);
 #[async_trait]
 impl RunServiceClient for LocalClient {
     async fn register(&self, status: ExecutorStatus) -> Result<Registration> {
-        self.0.register(status).await.map_err(client_error("registering an executor"))
+        self.0.register(status, None).await.map_err(client_error("registering an executor"))
     }
 
     async fn heartbeat(&self, executor: &ExecutorId, epoch: u64) -> Result<()> {

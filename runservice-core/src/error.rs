@@ -3,7 +3,7 @@
 use runyard_executor_core::contract::{InvalidName, RunId};
 
 use crate::{
-    EventSequence,
+    EventSequence, InvalidSequence,
     engine::{Refusal, RefusalKind},
     sealer::SealError,
 };
@@ -47,6 +47,24 @@ pub enum Error {
         /// What was changed.
         message: String,
     },
+    /// More was sent than is taken.
+    #[error("{message}")]
+    TooLarge {
+        /// What, and how much may be sent.
+        message: String,
+    },
+    /// A run service that was asked over a network reported this, or did not answer.
+    #[error("{message}")]
+    Remote {
+        /// What was asked for, as a participle.
+        doing: &'static str,
+        /// Whose fault it is.
+        kind: ErrorKind,
+        /// What was reported, for the user.
+        message: String,
+        /// What came, or why nothing did, for the log: `executor_core::http`'s `Problem` or `CallError`.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Neither the caller's fault nor a question of permission, with a message that is meant for the user.
     #[error("{message}")]
     Internal {
@@ -87,8 +105,12 @@ pub enum ErrorKind {
     Unauthorized,
     /// Somebody else changed the same thing at the same time.
     Conflict,
-    /// What was asked for existed, and is not kept any more.
+    /// More was sent than is taken.
+    TooLarge,
+    /// It is not kept any more.
     Expired,
+    /// Whoever was asked did not answer; the call may be repeated.
+    Unavailable,
     /// A failure with a message for the user.
     Internal,
     /// A failure without one: its detail is only for the log.
@@ -96,6 +118,20 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Every kind.
+    pub const ALL: [Self; 10] = [
+        Self::NotExist,
+        Self::BadRequest,
+        Self::Forbidden,
+        Self::Unauthorized,
+        Self::Conflict,
+        Self::TooLarge,
+        Self::Expired,
+        Self::Unavailable,
+        Self::Internal,
+        Self::Unexpected,
+    ];
+
     /// The code that API clients see.
     pub fn code(self) -> &'static str {
         match self {
@@ -104,8 +140,31 @@ impl ErrorKind {
             Self::Forbidden => "forbidden",
             Self::Unauthorized => "unauthorized",
             Self::Conflict => "conflict",
+            Self::TooLarge => "too-large",
             Self::Expired => "expired",
-            Self::Internal | Self::Unexpected => "internal",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+            Self::Unexpected => "unexpected",
+        }
+    }
+
+    /// The kind that has a code, if one has.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
+    /// What a person calls it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::NotExist => "Does not exist",
+            Self::BadRequest => "Makes no sense",
+            Self::Forbidden => "Not allowed",
+            Self::Unauthorized => "Who are you?",
+            Self::Conflict => "Changed meanwhile",
+            Self::TooLarge => "Too large",
+            Self::Expired => "Not kept any more",
+            Self::Unavailable => "Not available now",
+            Self::Internal | Self::Unexpected => "Failed",
         }
     }
 
@@ -117,7 +176,9 @@ impl ErrorKind {
             Self::Forbidden => 403,
             Self::Unauthorized => 401,
             Self::Conflict => 409,
+            Self::TooLarge => 413,
             Self::Expired => 410,
+            Self::Unavailable => 503,
             Self::Internal | Self::Unexpected => 500,
         }
     }
@@ -132,9 +193,15 @@ impl Error {
             Self::Forbidden { .. } => ErrorKind::Forbidden,
             Self::Unauthorized { .. } => ErrorKind::Unauthorized,
             Self::Conflict { .. } => ErrorKind::Conflict,
+            Self::TooLarge { .. } => ErrorKind::TooLarge,
             Self::EventsExpired { .. } => ErrorKind::Expired,
+            Self::Remote { kind, .. } => *kind,
             Self::Internal { .. } => ErrorKind::Internal,
             Self::Data(error) if error.is_conflict() => ErrorKind::Conflict,
+            Self::Data(runyard_datamanager::Error::Maintenance { .. }) => ErrorKind::Unavailable,
+            Self::Data(runyard_datamanager::Error::Line { .. } | runyard_datamanager::Error::Refused { .. }) => {
+                ErrorKind::BadRequest
+            }
             Self::Data(_) | Self::Storage { .. } => ErrorKind::Unexpected,
         }
     }
@@ -145,6 +212,12 @@ impl Error {
 
     pub(crate) fn storage(doing: &'static str) -> impl FnOnce(runyard_objectstorage::Error) -> Self {
         move |source| Self::Storage { doing, source }
+    }
+}
+
+impl From<InvalidSequence> for Error {
+    fn from(error: InvalidSequence) -> Self {
+        Self::BadRequest { message: error.to_string() }
     }
 }
 

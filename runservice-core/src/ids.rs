@@ -47,6 +47,11 @@ impl IdSource {
         ProcessId::new(self.next_id())
     }
 
+    /// A new token: 260 random bits, which nobody guesses.
+    pub(crate) fn token(&self, prefix: &str) -> String {
+        format!("{prefix}_{}{}", self.next_id(), self.next_id())
+    }
+
     /// A new name for an object that nothing else refers to yet.
     pub fn object(&self) -> String {
         self.next_id()

@@ -21,7 +21,10 @@ use runyard_objectstorage::ObjectKey;
 use crate::{
     model::{GroupPath, Run, RunConfig, Task},
     process::ProcessId,
-    rows::{AssignmentRow, CacheRow, Chore, EventRow, ExecutorRow, LogRow, ReferenceRow, TaskData},
+    rows::{
+        AssignmentRow, CacheRow, Chore, CredentialRow, EventRow, ExecutorRow, JoinTokenRow, LogRow, ReferenceRow,
+        TaskData,
+    },
     scheduler::WaitingTask,
     service::EventSequence,
 };
@@ -81,6 +84,15 @@ pub(crate) const QUEUE: Collection<RunId> = Collection::new("queue");
 pub(crate) const COUNTERS: Collection<u64> = Collection::new("counters");
 /// Executors by id.
 pub(crate) const EXECUTORS: Collection<ExecutorRow> = Collection::new("executors");
+/// What lets executors join, by id. Index: `hash` of the token.
+pub(crate) const JOIN_TOKENS: Collection<JoinTokenRow> =
+    Collection::new("jointokens").with_indexes(&[(TOKENS_BY_HASH, |_, row, keys| keys.push(hash_key(&row.sha256)))]);
+/// What executors show, by executor. Index: `hash` of the token.
+pub(crate) const CREDENTIALS: Collection<CredentialRow> =
+    Collection::new("credentials").with_indexes(&[(TOKENS_BY_HASH, |_, row, keys| {
+        keys.extend(row.sha256.as_deref().map(hash_key));
+    })]);
+pub(crate) const TOKENS_BY_HASH: &str = "hash";
 /// What happened, by position.
 pub(crate) const EVENTS: Collection<EventRow> = Collection::new("events");
 /// The last event that is not kept any more, under an empty key.
@@ -109,6 +121,10 @@ fn numbered(name: &str, number: u64) -> Bytes {
     key.push(0);
     key.extend_from_slice(&number.to_be_bytes());
     key.into()
+}
+
+fn hash_key(hash: &str) -> Bytes {
+    Bytes::copy_from_slice(hash.as_bytes())
 }
 
 /// What every numbered key of a name begins with.

@@ -36,9 +36,12 @@ mod archives;
 mod caches;
 mod client;
 mod clock;
+mod credentials;
 pub mod engine;
 mod error;
 mod executors;
+#[cfg(feature = "http")]
+pub mod http;
 mod ids;
 mod layout;
 mod logs;
@@ -53,6 +56,7 @@ mod settings;
 mod workers;
 
 pub use clock::{Clock, SystemClock};
+pub use credentials::{CreatedJoinToken, JoinToken, NewJoinToken};
 pub use error::{Error, ErrorKind, Result};
 pub use ids::IdSource;
 pub use layout::RUN_DATA;

@@ -38,6 +38,56 @@ pub(crate) struct ExecutorRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) drain: Option<Drain>,
     pub(crate) status: ExecutorStatus,
+    /// The call that registered it, if it came over a network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) call: Option<RegistrationCall>,
+}
+
+/// One of the calls with which a client registers an executor. A network may deliver one long after its successor, and
+/// then it must do nothing: its view of what the executor holds is old.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RegistrationCall {
+    /// Random, one for each client.
+    pub(crate) client: String,
+    /// Counted by the client.
+    pub(crate) number: u64,
+}
+
+impl RegistrationCall {
+    /// Whether it was made before, or is, another one.
+    pub(crate) fn is_late(&self, last: &Self) -> bool {
+        self.client == last.client && self.number <= last.number
+    }
+}
+
+/// Something that lets executors join. The token itself is not kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct JoinTokenRow {
+    pub(crate) id: String,
+    /// In lower-case hexadecimal.
+    pub(crate) sha256: String,
+    pub(crate) name: String,
+    /// How many executors may still join with it; none: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) uses_left: Option<u32>,
+    pub(crate) created: SystemTime,
+}
+
+/// What an executor shows. The token itself is not kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CredentialRow {
+    pub(crate) executor: ExecutorId,
+    /// In lower-case hexadecimal; none: it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sha256: Option<String>,
+    /// The join token that it joined with.
+    pub(crate) join_token: String,
+    /// Whether the executor has shown it: until then it may join again, in case the answer was lost.
+    pub(crate) used: bool,
+    pub(crate) created: SystemTime,
 }
 
 /// How far an executor is with taking no more tasks.

@@ -156,6 +156,12 @@ pub enum ClientError {
         /// Why, for the log of the task.
         message: String,
     },
+    /// The run service does not know the executor's token, or it is not for what is asked.
+    #[error("{message}")]
+    Forbidden {
+        /// Why, and what to do.
+        message: String,
+    },
     /// The run service or its storage did not answer; the call may be repeated.
     #[error("the run service is unavailable while {doing}")]
     Unavailable {

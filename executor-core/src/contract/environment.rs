@@ -11,6 +11,7 @@ pub type Environment = BTreeMap<String, Value>;
 ///
 /// In JSON a plain value is a string, a secret one `{"secret": "..."}`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum Value {
     /// May be shown to anybody who may see the run.

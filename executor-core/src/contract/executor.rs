@@ -8,6 +8,7 @@ use super::{Arch, ExecutorId, TaskId, TaskSpec};
 
 /// What an executor says about itself when it registers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ExecutorStatus {
     /// Its id, kept on disk.
@@ -36,6 +37,7 @@ pub struct ExecutorStatus {
 
 /// An attempt that an executor holds when it registers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HeldTask {
     /// The task.

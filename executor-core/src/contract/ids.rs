@@ -48,6 +48,7 @@ macro_rules! name_type {
     ($(#[$docs:meta])* $type:ident, $kind:literal, $rule:ident) => {
         $(#[$docs])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "http", derive(schemars::JsonSchema), schemars(with = "String"))]
         #[serde(try_from = "String", into = "String")]
         pub struct $type(String);
 
@@ -151,6 +152,7 @@ impl RunId {
 
 /// Names a stream of output inside a task: its setup, or one of its steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema), schemars(with = "String"))]
 #[serde(try_from = "String", into = "String")]
 pub enum StepRef {
     /// Everything that happens before the first step.

@@ -43,6 +43,7 @@ impl AttemptState {
 
 /// Why a task failed: a class to act on and a sentence for the user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Failure {
     /// What kind of failure it is.
@@ -53,6 +54,7 @@ pub struct Failure {
 
 /// What kind of failure ended a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
     /// A command ended with another status than 0.
@@ -96,6 +98,7 @@ pub struct StepReport {
 
 /// The status of the setup or of a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StepStatus {
     /// Nothing of it has happened.
@@ -120,6 +123,7 @@ impl StepStatus {
 
 /// How a log ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LogEnd {
     /// Its length in bytes.

@@ -10,11 +10,13 @@ use super::Environment;
 
 /// The actions of a task, in order. The first that does not succeed ends the task.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Steps(pub Vec<Step>);
 
 /// One action of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Step {
     /// Runs a command.
@@ -31,6 +33,7 @@ pub enum Step {
 
 /// Runs a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct RunStep {
     /// What a user sees it as; at most 100 bytes.
@@ -57,6 +60,7 @@ pub struct RunStep {
 
 /// Stores files for the tasks that depend on this one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct SaveToWorkspaceStep {
     /// What a user sees it as.
@@ -67,6 +71,7 @@ pub struct SaveToWorkspaceStep {
 
 /// Unpacks what all ancestors stored, sorted by level, then name, then step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct RestoreWorkspaceStep {
     /// What a user sees it as.
@@ -77,6 +82,7 @@ pub struct RestoreWorkspaceStep {
 
 /// Stores files for later runs. Storing an existing key does nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct SaveCacheStep {
     /// What a user sees it as.
@@ -89,6 +95,7 @@ pub struct SaveCacheStep {
 
 /// Unpacks what an earlier run stored. Finding nothing is a success.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct RestoreCacheStep {
     /// What a user sees it as.
@@ -101,6 +108,7 @@ pub struct RestoreCacheStep {
 
 /// A choice of files.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Contents {
     /// Where the paths begin, absolute or relative to the working directory; empty: there.

@@ -44,6 +44,7 @@ pub struct TaskSpec {
 
 /// The containers of a task and the machine that they need.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Runtime {
     /// The processor architecture; none: any.
@@ -61,6 +62,7 @@ impl Runtime {
 
 /// One container of a task.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Container {
     /// The image reference.
@@ -79,6 +81,7 @@ pub struct Container {
 
 /// A memory-backed volume of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TmpfsVolume {
     /// Where it is mounted, absolute.
@@ -89,6 +92,7 @@ pub struct TmpfsVolume {
 
 /// A processor architecture, as Go and container images name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Arch {
     /// 32-bit x86.
@@ -146,6 +150,7 @@ impl std::str::FromStr for Arch {
 
 /// Credentials for one registry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "lowercase")]
 pub enum RegistryAuth {
     /// A user name and a password.

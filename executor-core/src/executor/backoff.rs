@@ -5,26 +5,26 @@ use std::time::Duration;
 use super::random::Random;
 
 /// Doubling waits with jitter, so that many executors do not come back in step.
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     next: Duration,
     max: Duration,
 }
 
 impl Backoff {
     /// Begins with `first` and goes up to `max`.
-    pub(super) fn new(first: Duration, max: Duration) -> Self {
+    pub(crate) fn new(first: Duration, max: Duration) -> Self {
         Self { next: first, max }
     }
 
     /// The next wait: between half and the whole of a time that doubles.
-    pub(super) fn step(&mut self, random: &Random) -> Duration {
+    pub(crate) fn step(&mut self, random: &Random) -> Duration {
         let whole = self.next;
         self.next = (whole * 2).min(self.max);
         whole.mul_f64(0.5 + random.fraction() / 2.0)
     }
 
     /// Waits.
-    pub(super) async fn wait(&mut self, random: &Random) {
+    pub(crate) async fn wait(&mut self, random: &Random) {
         tokio::time::sleep(self.step(random)).await;
     }
 }

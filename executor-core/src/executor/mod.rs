@@ -6,7 +6,7 @@
 
 mod archives;
 mod attempt;
-mod backoff;
+pub(crate) mod backoff;
 mod builder;
 mod connection;
 mod context;
@@ -16,7 +16,7 @@ mod journal;
 mod outbox;
 mod progress;
 mod pump;
-mod random;
+pub(crate) mod random;
 mod reporter;
 mod resume;
 #[cfg(test)]

@@ -5,22 +5,22 @@ use std::sync::Mutex;
 use rand::{Rng, SeedableRng, rngs::StdRng, rngs::SysRng};
 
 /// A seedable source of ids and jitter, shared by all tasks of an executor.
-pub(super) struct Random(Mutex<StdRng>);
+pub(crate) struct Random(Mutex<StdRng>);
 
 impl Random {
     /// A source that repeats itself for the same seed.
-    pub(super) fn seeded(seed: u64) -> Self {
+    pub(crate) fn seeded(seed: u64) -> Self {
         Self(Mutex::new(StdRng::seed_from_u64(seed)))
     }
 
     /// A source seeded by the operating system.
-    pub(super) fn from_os() -> std::io::Result<Self> {
+    pub(crate) fn from_os() -> std::io::Result<Self> {
         let rng = StdRng::try_from_rng(&mut SysRng).map_err(std::io::Error::other)?;
         Ok(Self(Mutex::new(rng)))
     }
 
     /// `prefix-` and 20 random characters of `a-z` and `2-7`: 100 bits.
-    pub(super) fn id(&self, prefix: &str) -> String {
+    pub(crate) fn id(&self, prefix: &str) -> String {
         const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
         let mut bytes = [0; 20];
         self.rng().fill_bytes(&mut bytes);
@@ -29,7 +29,7 @@ impl Random {
     }
 
     /// A number in `0.0..1.0`.
-    pub(super) fn fraction(&self) -> f64 {
+    pub(crate) fn fraction(&self) -> f64 {
         f64::from(self.rng().next_u32()) / (f64::from(u32::MAX) + 1.0)
     }
 

@@ -9,6 +9,7 @@ use crate::model::{GroupPath, Run, RunPhase, RunResult, TaskStatus};
 
 /// One change of a run, a task or a step. The service adds the sequence number and the time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 pub struct RunEvent {
     /// The run.
     pub run: RunId,
@@ -30,6 +31,7 @@ impl RunEvent {
 
 /// What changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Change {

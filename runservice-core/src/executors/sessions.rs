@@ -78,7 +78,8 @@ pub(crate) struct Registering {
 struct Connection {
     inner: Arc<Inner>,
     id: ExecutorId,
-    epoch: u64,
+    /// Tells it from another connection of the same registration, too.
+    replaced: Arc<AtomicBool>,
 }
 
 impl Sessions {
@@ -99,12 +100,15 @@ impl Sessions {
         if state.by_executor.get(id).is_some_and(|current| current.epoch > epoch) {
             replaced.store(true, Ordering::Release);
             drop(session);
-        } else if let Some(old) = state.by_executor.insert(id.clone(), session) {
+        } else if let Some(old) = state.by_executor.insert(id.clone(), session)
+            && old.epoch < epoch
+        {
+            // A connection that was only taken up again just ends.
             old.replaced.store(true, Ordering::Release);
         }
         drop(state);
         self.0.changed.send_replace(());
-        let connection = Connection { inner: Arc::clone(&self.0), id: id.clone(), epoch };
+        let connection = Connection { inner: Arc::clone(&self.0), id: id.clone(), replaced: Arc::clone(&replaced) };
         let commands = stream::unfold((received, connection), |(mut received, connection)| async move {
             received.recv().await.map(|command| (Ok(command), (received, connection)))
         });
@@ -117,6 +121,12 @@ impl Sessions {
             })
         });
         commands.chain(end).boxed()
+    }
+
+    /// Ends the connection of an executor, which may try to come back.
+    pub(crate) fn disconnect(&self, id: &ExecutorId) {
+        self.0.lock().by_executor.remove(id);
+        self.0.changed.send_replace(());
     }
 
     /// Ends a connection that is older than a registration elsewhere.
@@ -217,7 +227,7 @@ impl Drop for Registering {
 impl Drop for Connection {
     fn drop(&mut self) {
         let mut state = self.inner.lock();
-        if state.by_executor.get(&self.id).is_some_and(|session| session.epoch == self.epoch) {
+        if state.by_executor.get(&self.id).is_some_and(|session| Arc::ptr_eq(&session.replaced, &self.replaced)) {
             state.by_executor.remove(&self.id);
         }
         drop(state);

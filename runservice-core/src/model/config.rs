@@ -14,6 +14,7 @@ use super::GroupPath;
 ///
 /// Tasks depend on each other by name; [`RunConfig::check`] says whether that makes a graph.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RunConfig {
     /// What a user sees the run as; at most 100 bytes.
@@ -59,6 +60,7 @@ pub struct RunConfig {
 
 /// What a new run does about other runs of its group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ConcurrencyPolicy {
     /// It waits for them.
@@ -74,6 +76,7 @@ pub enum ConcurrencyPolicy {
 
 /// The definition of one task.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct TaskConfig {
     /// The longest path from a task without parents; those have 0.
@@ -112,6 +115,7 @@ pub struct TaskConfig {
 
 /// How a parent must have ended for a task to start. No condition at all means [`Condition::Success`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 pub enum Condition {
     /// It succeeded.
     #[serde(rename = "on_success")]
@@ -126,6 +130,7 @@ pub enum Condition {
 
 /// Which failures start another attempt.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct RetryPolicy {
     /// The most attempts after the first; 0: none.

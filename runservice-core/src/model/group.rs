@@ -21,6 +21,7 @@ pub const GROUP_BYTES_MAX: usize = 1024;
 /// # Ok::<(), runyard_runservice_core::model::InvalidGroup>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema), schemars(with = "String"))]
 #[serde(try_from = "String", into = "String")]
 pub struct GroupPath(String);
 

@@ -6,4 +6,5 @@ mod run;
 
 pub use config::{ConcurrencyPolicy, Condition, RetryPolicy, RunConfig, TaskConfig};
 pub use group::{GROUP_BYTES_MAX, GroupPath, InvalidGroup};
+pub(crate) use run::millis;
 pub use run::{Assignment, EarlierAttempt, Run, RunPhase, RunResult, RunState, StepState, Task, TaskStatus, Times};

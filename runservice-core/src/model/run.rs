@@ -18,6 +18,7 @@ pub struct RunState {
 
 /// The state of a run without its tasks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Run {
     /// Its id.
@@ -63,21 +64,26 @@ pub struct Run {
 
 /// When something was created, began and ended, by the run service's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Times {
     /// When it was created; absent for tasks and steps.
     #[serde(with = "millis", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "http", schemars(with = "Option<u64>"))]
     pub created: Option<SystemTime>,
     /// When it began.
     #[serde(with = "millis", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "http", schemars(with = "Option<u64>"))]
     pub started: Option<SystemTime>,
     /// When it ended.
     #[serde(with = "millis", skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "http", schemars(with = "Option<u64>"))]
     pub finished: Option<SystemTime>,
 }
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RunPhase {
     /// It could not be set up; final, without tasks.
@@ -112,6 +118,7 @@ impl RunPhase {
 
 /// How a run ended or will end. Set once, it never changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum RunResult {
     /// Not known yet, or never to be known (`cancelled`, `setuperror`).
@@ -139,6 +146,7 @@ impl RunResult {
 
 /// The state of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Task {
     /// Its id.
@@ -180,6 +188,7 @@ pub struct Task {
 
 /// An attempt that failed and was followed by another. Its logs are kept, so their ends are too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct EarlierAttempt {
     /// Which one, counted from 1.
@@ -220,6 +229,7 @@ impl Task {
 
 /// The record that gives an attempt of a task to an executor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Assignment {
     /// The executor.
@@ -232,6 +242,7 @@ pub struct Assignment {
 
 /// How far a task is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum TaskStatus {
     /// Nothing of it has happened.
@@ -273,6 +284,7 @@ impl TaskStatus {
 
 /// The state of the setup or of a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct StepState {
     /// How far it is.
@@ -288,19 +300,19 @@ pub struct StepState {
     pub times: Times,
 }
 
-mod millis {
+pub(crate) mod millis {
     //! Times are whole milliseconds since 1970 in JSON.
 
     use std::time::{Duration, SystemTime};
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
         let since_epoch = |time: &SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         time.as_ref().map(|time| since_epoch(time).as_millis() as u64).serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SystemTime>, D::Error> {
         let millis = Option::<u64>::deserialize(deserializer)?;
         Ok(millis.map(|millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis)))
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Why a run or a task waits. `Display` says it to users.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum WaitingReason {

@@ -14,11 +14,13 @@ use super::{
 use crate::{
     Error, Result,
     layout::{ASSIGNMENTS, EXECUTORS},
+    model::millis,
     rows::{AssignmentRow, Drain, ExecutorRow},
 };
 
 /// An executor, and what it has to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 pub struct ExecutorDetail {
     /// What it said of itself when it registered last.
     pub status: ExecutorStatus,
@@ -34,24 +36,30 @@ pub struct ExecutorDetail {
 
 /// Whether an executor is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum ExecutorState {
     /// It is connected, and was heard lately.
     Connected,
     /// It is connected, and nothing is heard of it: it gets no new tasks.
     Silent {
-        /// Since when.
+        /// Since when; in JSON, in milliseconds since 1970.
+        #[serde(with = "millis", default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "http", schemars(with = "Option<u64>"))]
         since: Option<SystemTime>,
     },
     /// It is not connected.
     Disconnected {
-        /// Since when.
+        /// Since when; in JSON, in milliseconds since 1970.
+        #[serde(with = "millis", default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "http", schemars(with = "Option<u64>"))]
         since: Option<SystemTime>,
     },
 }
 
 /// A task that was given to an executor.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 pub struct ExecutorTask {
     /// The run.
     pub run: RunId,

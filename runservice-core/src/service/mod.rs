@@ -181,6 +181,11 @@ impl RunService {
         }
     }
 
+    /// What every part of the service works with.
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
+
     /// The service as executors of the same process see it.
     pub fn client(&self) -> Arc<dyn RunServiceClient> {
         Arc::new(LocalClient(Arc::clone(&self.core)))

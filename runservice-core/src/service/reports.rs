@@ -16,29 +16,41 @@ use crate::{
     executors::task_spec,
     layout::{ASSIGNMENTS, ASSIGNMENTS_BY_EXECUTOR, EXECUTORS},
     model::{Assignment, RunConfig, RunState},
-    rows::{AssignmentRow, Drain, ExecutorRow},
+    rows::{AssignmentRow, Drain, ExecutorRow, RegistrationCall},
     sealer::{self, SealError},
 };
 
 impl Core {
     /// Registers an executor under a new epoch, settles what became of its assignments, and tells it the rest.
-    pub(crate) async fn register(&self, status: ExecutorStatus) -> Result<Registration> {
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] if a later `call` of the same client was answered.
+    pub(crate) async fn register(
+        &self,
+        status: ExecutorStatus,
+        call: Option<RegistrationCall>,
+    ) -> Result<Registration> {
         let id = status.id.clone();
         // Until it is connected, its row is not to be taken for what a connection left that has ended.
         let _registering = self.sessions.registering(&id);
         let ((epoch, drain), _) = self
             .data
             .transact(|tx| {
-                let status = &status;
+                let (status, call) = (&status, &call);
                 async move {
                     let old = tx.get(&EXECUTORS, status.id.as_str()).await?;
+                    let last = old.as_ref().and_then(|old| old.call.as_ref());
+                    if call.as_ref().zip(last).is_some_and(|(call, last)| call.is_late(last)) {
+                        return Err(Error::Conflict { message: "the executor has registered again since".to_owned() });
+                    }
                     // One that was forgotten must not get an epoch again that it had: the log is longer by now.
                     let epoch = old.as_ref().map_or(tx.position().lsn, |old| old.epoch) + 1;
                     // If nobody would notice this process's end, it says later that the executor is connected.
                     let process = self.process.is_vouched().then(|| self.process.id.clone());
                     let drain = old.and_then(|old| old.drain).and_then(|drain| drain.after_registration(status));
                     let away_since = process.is_none().then(|| self.clock.now());
-                    let row = ExecutorRow { epoch, process, silent: false, away_since, drain, status: status.clone() };
+                    let (silent, call) = (false, call.clone());
+                    let row = ExecutorRow { epoch, process, silent, away_since, drain, status: status.clone(), call };
                     tx.put(&EXECUTORS, status.id.as_str(), &row).await?;
                     self.settle_lost(&tx, status).await?;
                     Ok::<_, Error>((epoch, drain))
@@ -54,6 +66,45 @@ impl Core {
         self.tell_assignments(&status).await?;
         tracing::info!(executor = %id, epoch, "executor registered");
         Ok(Registration { epoch, commands })
+    }
+
+    /// Connects an executor again whose connection broke, under the epoch of its registration, and tells it everything
+    /// that is open. Nothing: that is not its newest registration.
+    ///
+    /// # Errors
+    /// [`Error::NotExist`] if it has never registered, or was removed.
+    #[cfg(feature = "http")]
+    pub(crate) async fn resume(
+        &self,
+        id: &ExecutorId,
+        epoch: u64,
+    ) -> Result<Option<futures::stream::BoxStream<'static, Result<Command, ClientError>>>> {
+        let _registering = self.sessions.registering(id);
+        let (row, _) = self
+            .data
+            .transact(|tx| async move {
+                let Some(mut row) = tx.get(&EXECUTORS, id.as_str()).await? else {
+                    return Err(Error::NotExist { what: format!("executor `{id}` is not registered") });
+                };
+                if row.epoch != epoch {
+                    return Ok(None);
+                }
+                let process = self.process.is_vouched().then(|| self.process.id.clone());
+                if process.is_some() && row.process != process {
+                    (row.process, row.away_since) = (process, None);
+                    tx.put(&EXECUTORS, id.as_str(), &row).await?;
+                }
+                Ok(Some(row))
+            })
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let commands = self.sessions.connect(id, epoch);
+        if row.drain == Some(Drain::Asked) {
+            self.sessions.tell(id, Command::Drain);
+        }
+        self.tell_assignments(&row.status).await?;
+        tracing::info!(executor = %id, epoch, "executor connected again");
+        Ok(Some(commands))
     }
 
     /// Ends the tasks that the executor had taken and does not know any more.

@@ -17,6 +17,7 @@ use crate::{
 
 /// Where a restarted run begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RestartPoint {
     /// With every task.
