@@ -35,6 +35,25 @@ pub struct ExecutorStatus {
     pub held: Vec<HeldTask>,
 }
 
+impl ExecutorStatus {
+    /// One that is alone in its group, is called by its id, runs any architecture and takes so many tasks.
+    pub fn new(id: ExecutorId, task_limit: u32) -> Self {
+        Self {
+            name: id.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            group: id.to_string(),
+            id,
+            siblings: Vec::new(),
+            archs: Vec::new(),
+            labels: BTreeMap::new(),
+            allow_privileged_containers: false,
+            task_limit,
+            dynamic: false,
+            held: Vec::new(),
+        }
+    }
+}
+
 /// An attempt that an executor holds when it registers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "http", derive(schemars::JsonSchema))]

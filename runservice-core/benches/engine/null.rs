@@ -1,6 +1,6 @@
 //! A run service on a durable directory, and an executor that finishes everything at once.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use futures::StreamExt;
 use runyard_datamanager::{DataManager, WalDataManager};
@@ -81,19 +81,7 @@ pub(crate) async fn execute(
 }
 
 fn status(name: &str, task_limit: u32) -> Outcome<ExecutorStatus> {
-    Ok(ExecutorStatus {
-        id: ExecutorId::parse(name)?,
-        name: name.to_owned(),
-        version: "0".to_owned(),
-        group: name.to_owned(),
-        siblings: Vec::new(),
-        archs: Vec::new(),
-        labels: BTreeMap::new(),
-        allow_privileged_containers: false,
-        task_limit,
-        dynamic: false,
-        held: Vec::new(),
-    })
+    Ok(ExecutorStatus::new(ExecutorId::parse(name)?, task_limit))
 }
 
 /// Registers an executor that only says what it is given.

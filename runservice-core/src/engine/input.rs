@@ -77,3 +77,22 @@ pub enum Event {
         failure: Failure,
     },
 }
+
+impl Event {
+    /// What whoever makes it happen is doing, as a participle, for logs.
+    pub(crate) fn doing(&self) -> &'static str {
+        match self {
+            Self::Start => "starting a run",
+            Self::Cancel => "cancelling a run",
+            Self::Stop => "stopping a run",
+            Self::Approve { .. } => "approving a task",
+            Self::SetAnnotations { .. } => "annotating a task",
+            Self::Assign { .. } => "assigning a task",
+            Self::Accept { .. } => "accepting a task",
+            Self::Unassign { .. } => "taking a task back",
+            Self::Report(_) => "reporting a task",
+            Self::ExecutorLost { .. } => "giving a task up",
+            Self::Undeliverable { .. } => "failing a task that cannot be delivered",
+        }
+    }
+}

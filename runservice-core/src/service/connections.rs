@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use runyard_datamanager::{DataManagerExt, Direction, KeyRange, Leadership, Position, Tx};
 use runyard_executor_core::contract::{ExecutorId, RunId, Siblings, TaskName};
+use tracing::Instrument as _;
 
 use super::{
     Core,
@@ -35,8 +36,11 @@ impl Core {
             let event = Event::Assign { task: task.clone(), attempt, executor: executor.clone() };
             Work::new(self, tx).step(run, &event).await
         };
-        let _turn = self.turns.take(run).await;
-        let (_, position) = self.led(leadership, assign).await?;
+        let committed = async {
+            let _turn = self.turns.take(run).await;
+            self.led(leadership, assign).await
+        };
+        let (_, position) = committed.instrument(run.span("assigning a task")).await?;
         self.counters.tasks_assigned.add(1);
         Ok(position)
     }

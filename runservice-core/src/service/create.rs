@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use runyard_datamanager::{DataManagerExt, Direction, KeyRange};
 use runyard_executor_core::contract::{NAME_BYTES_MAX, RunId, TaskId};
+use tracing::Instrument as _;
 
 use super::{Core, store::Work};
 use crate::{
@@ -40,13 +41,11 @@ impl Core {
         }
         let id = self.ids.run();
         let tasks: Vec<_> = new.config.tasks.keys().map(|_| self.ids.task()).collect();
-        let (created, _) = self
-            .data
-            .transact(|tx| {
-                let (new, id, tasks) = (&new, &id, &tasks);
-                async move { Work::new(self, tx).create(new, id, tasks).await }
-            })
-            .await?;
+        let create = self.data.transact(|tx| {
+            let (new, id, tasks) = (&new, &id, &tasks);
+            async move { Work::new(self, tx).create(new, id, tasks).await }
+        });
+        let (created, _) = create.instrument(id.span("creating a run")).await?;
         // Not if it was created before, under the same idempotency key.
         if created.id == id {
             self.counters.runs_created.add(1);

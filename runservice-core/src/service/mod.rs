@@ -25,6 +25,7 @@ use runyard_datamanager::{DataManager, DataManagerExt, coordinator::Coordinator}
 use runyard_executor_core::contract::{ExecutorId, RunId, RunServiceClient, TaskName};
 use runyard_objectstorage::ObjectStorage;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use self::turns::Turns;
 pub use self::{
@@ -348,12 +349,17 @@ impl RunService {
 impl Core {
     /// Makes one event happen to a run, with everything that follows from it.
     pub(crate) async fn apply(&self, run: &RunId, event: Event) -> Result<Run> {
-        let _turn = self.turns.take(run).await;
-        let step = |tx| {
-            let event = &event;
-            async move { Ok::<_, crate::Error>(store::Work::new(self, tx).step(run, event).await?.run) }
-        };
-        Ok(self.data.transact(step).await?.0)
+        let span = run.span(event.doing());
+        async move {
+            let _turn = self.turns.take(run).await;
+            let step = |tx| {
+                let event = &event;
+                async move { Ok::<_, crate::Error>(store::Work::new(self, tx).step(run, event).await?.run) }
+            };
+            Ok(self.data.transact(step).await?.0)
+        }
+        .instrument(span)
+        .await
     }
 
     pub(crate) async fn run_config(&self, run: &RunId) -> Result<RunConfig> {

@@ -7,6 +7,7 @@ use runyard_executor_core::contract::{
     ClientError, Command, ExecutorId, ExecutorStatus, Failure, FailureClass, Fence, Registration, RunId, TaskId,
     TaskReport, TaskSpec,
 };
+use tracing::Instrument as _;
 
 use super::{Core, store::Work};
 use crate::{
@@ -19,6 +20,9 @@ use crate::{
     rows::{AssignmentRow, Drain, ExecutorRow, RegistrationCall},
     sealer::{self, SealError},
 };
+
+/// Why an executor is fenced off whose task waits, or is over.
+const NOT_SCHEDULED: &str = "it is not scheduled";
 
 impl Core {
     /// Registers an executor under a new epoch, settles what became of its assignments, and tells it the rest.
@@ -220,13 +224,12 @@ impl Core {
     ) -> Result<(), ClientError> {
         // Which run it is; whether the fence holds is looked at when it is committed.
         let row = self.data.read(&self.data.snapshot(), &ASSIGNMENTS, fence.task.as_str()).await;
-        let _turn = match row.map_err(Error::from).map_err(client_error(doing))? {
-            Some(row) => Some(self.turns.take(&row.run).await),
-            None => None,
+        let Some(AssignmentRow { run, .. }) = row.map_err(Error::from).map_err(client_error(doing))? else {
+            return Err(fenced_off(fence, NOT_SCHEDULED.to_owned()));
         };
-        let outcome = self
-            .data
-            .transact(|tx| {
+        let commit = async {
+            let _turn = self.turns.take(&run).await;
+            let change = self.data.transact(|tx| {
                 let event = &event;
                 async move {
                     let row = match check(&tx, fence).await? {
@@ -236,9 +239,10 @@ impl Core {
                     Work::new(self, tx).step(&row.run, &event(row.name)).await?;
                     Ok::<_, Error>(Ok(()))
                 }
-            })
-            .await;
-        match outcome {
+            });
+            change.await
+        };
+        match commit.instrument(run.span(doing)).await {
             Ok((Ok(()), _)) => Ok(()),
             Ok((Err(reason), _)) => Err(fenced_off(fence, reason)),
             Err(error) => Err(client_error(doing)(error)),
@@ -292,7 +296,7 @@ pub(super) fn assignment<'a>(state: &'a RunState, row: &AssignmentRow) -> Option
 /// The assignment that a fence speaks for, or what does not match.
 async fn check(tx: &Tx, fence: &Fence) -> Result<Result<AssignmentRow, String>> {
     let Some(row) = tx.get(&ASSIGNMENTS, fence.task.as_str()).await? else {
-        return Ok(Err("it is not scheduled".to_owned()));
+        return Ok(Err(NOT_SCHEDULED.to_owned()));
     };
     if row.attempt != fence.attempt {
         return Ok(Err(format!("attempt {} is the current one", row.attempt)));

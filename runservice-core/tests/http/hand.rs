@@ -1,6 +1,6 @@
 //! An executor played by hand, and runs for it.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -23,19 +23,7 @@ pub(crate) struct Hand {
 }
 
 pub(crate) fn status(executor: &str, held: &[HeldTask]) -> ExecutorStatus {
-    ExecutorStatus {
-        id: id(executor),
-        name: executor.into(),
-        version: "0".into(),
-        group: "hand".into(),
-        siblings: Vec::new(),
-        archs: Vec::new(),
-        labels: BTreeMap::new(),
-        allow_privileged_containers: false,
-        task_limit: 4,
-        dynamic: false,
-        held: held.to_vec(),
-    }
+    ExecutorStatus { held: held.to_vec(), ..ExecutorStatus::new(id(executor), 4) }
 }
 
 impl Hand {

@@ -16,19 +16,7 @@ fn id(text: &str) -> ExecutorId {
 }
 
 fn status(name: &str, task_limit: u32) -> ExecutorStatus {
-    ExecutorStatus {
-        id: id(name),
-        name: name.into(),
-        version: "0".into(),
-        group: "hand".into(),
-        siblings: Vec::new(),
-        archs: Vec::new(),
-        labels: BTreeMap::new(),
-        allow_privileged_containers: false,
-        task_limit,
-        dynamic: false,
-        held: Vec::new(),
-    }
+    ExecutorStatus { group: "hand".into(), ..ExecutorStatus::new(id(name), task_limit) }
 }
 
 impl Hand {

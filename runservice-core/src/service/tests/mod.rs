@@ -1,12 +1,13 @@
 //! The service as its callers and its executors see it, on memory.
 
+mod costs;
 mod executors;
 mod hints;
 mod lifecycle;
 mod secrets;
 mod shared;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -100,19 +101,7 @@ impl Hand {
 
     async fn named(name: &str, client: Arc<dyn RunServiceClient>, task_limit: u32, held: &[HeldTask]) -> Self {
         let id = ExecutorId::parse(name).expect("valid");
-        let status = ExecutorStatus {
-            id: id.clone(),
-            name: name.into(),
-            version: "0".into(),
-            group: "hand".into(),
-            siblings: Vec::new(),
-            archs: Vec::new(),
-            labels: BTreeMap::new(),
-            allow_privileged_containers: false,
-            task_limit,
-            dynamic: false,
-            held: held.to_vec(),
-        };
+        let status = ExecutorStatus { held: held.to_vec(), ..ExecutorStatus::new(id, task_limit) };
         Self::with(client, status).await
     }
 
