@@ -6,18 +6,17 @@ use std::collections::BTreeSet;
 
 use runyard_executor_core::contract::{FailureClass, StepRef, StepStatus, TaskName};
 
-use super::{Change, Effect, RunEvent, ready};
-use crate::{
-    model::{EarlierAttempt, RunConfig, RunPhase, RunResult, RunState, StepState, Task},
-    scheduler::Scheduler,
-};
+use super::{Change, Effect, RunEvent};
+use crate::model::{EarlierAttempt, RunPhase, RunResult, RunState, StepState, Task};
 
-pub(super) fn between(
-    scheduler: &dyn Scheduler,
-    config: &RunConfig,
-    before: &RunState,
-    after: &RunState,
-) -> Vec<Effect> {
+/// The tasks that wait for an executor, before a change and after it; both none if they are the same.
+#[derive(Debug, Default)]
+pub(super) struct ReadyTasks {
+    pub(super) before: Vec<TaskName>,
+    pub(super) after: Vec<TaskName>,
+}
+
+pub(super) fn between(before: &RunState, after: &RunState, ready: &ReadyTasks) -> Vec<Effect> {
     let mut effects = Vec::new();
     let mut changes = Vec::new();
     run_begins(before, after, &mut changes);
@@ -29,7 +28,7 @@ pub(super) fn between(
         }
     }
     run_ends(before, after, &mut changes);
-    queue_effects(&ready(scheduler, config, before), &ready(scheduler, config, after), &mut effects);
+    queue_effects(&ready.before, &ready.after, &mut effects);
     effects.extend(phase_effects(before.run.phase, after.run.phase));
     effects.extend(changes.into_iter().map(|change| emit(after, change)));
     effects

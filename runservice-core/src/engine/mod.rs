@@ -71,7 +71,7 @@ pub use waiting::waiting;
 
 use crate::{
     model::{RunConfig, RunPhase, RunState},
-    scheduler::{Decision, RunView, Scheduler},
+    scheduler::{Decision, Plan, RunView, Scheduler},
 };
 
 /// Applies an event to a run and everything that follows from it.
@@ -110,8 +110,20 @@ pub fn step(
     }
     let mut after = state.clone();
     act::apply(scheduler, config, &mut after, event)?;
-    settle::settle(scheduler, config, &mut after);
-    let effects = changes::between(scheduler, config, state, &after);
+    let ready = if settle::are_planned_alike(state, &after) {
+        // The run was settled before, and is now: what is ready has not changed either.
+        changes::ReadyTasks::default()
+    } else {
+        let settled = settle::settle(scheduler, config, &mut after);
+        changes::ReadyTasks {
+            before: ready(scheduler, config, state),
+            after: match settled {
+                Some(plan) => planned(config, &after, &plan),
+                None => ready(scheduler, config, &after),
+            },
+        }
+    };
+    let effects = changes::between(state, &after, &ready);
     Ok(Stepped { state: after, effects })
 }
 
@@ -120,7 +132,11 @@ pub fn ready(scheduler: &dyn Scheduler, config: &RunConfig, state: &RunState) ->
     if state.run.phase != RunPhase::Running {
         return Vec::new();
     }
-    let plan = scheduler.plan(&RunView { config, state });
+    planned(config, state, &scheduler.plan(&RunView { config, state }))
+}
+
+/// The tasks that a plan lets start.
+fn planned(config: &RunConfig, state: &RunState, plan: &Plan) -> Vec<TaskName> {
     let open = RunView { config, state }.open_tasks();
     open.filter(|(name, ..)| plan.get(*name) == Some(&Decision::Start)).map(|(name, ..)| name.clone()).collect()
 }

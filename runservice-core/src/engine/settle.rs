@@ -10,23 +10,38 @@ use crate::{
     scheduler::{Decision, Plan, RunView, Scheduler, WaitingReason},
 };
 
-pub(super) fn settle(scheduler: &dyn Scheduler, config: &RunConfig, state: &mut RunState) {
+/// Returns the plan for the state that it comes to, if the run goes on and nobody asked it to stop.
+pub(super) fn settle(scheduler: &dyn Scheduler, config: &RunConfig, state: &mut RunState) -> Option<Plan> {
     if state.run.phase != RunPhase::Running {
-        return;
+        return None;
     }
-    loop {
+    let plan = loop {
         set_result(config, state);
         if state.run.stop_requested {
             stop(state);
-            break;
+            break None;
         }
         let plan = scheduler.plan(&RunView { config, state });
         if !apply(config, state, &plan) {
-            break;
+            break Some(plan);
         }
-    }
+    };
+    let result = state.run.result;
     set_result(config, state);
     finish(state);
+    // A plan depends on the result: one that was made before it is set does not count.
+    plan.filter(|_| state.run.phase == RunPhase::Running && state.run.result == result)
+}
+
+/// Whether a plan for one state is a plan for the other: nothing that a scheduler may look at differs.
+pub(super) fn are_planned_alike(one: &RunState, other: &RunState) -> bool {
+    let run = |state: &RunState| (state.run.phase, state.run.result, state.run.stop_requested);
+    let task = |one: &Task, other: &Task| {
+        let seen =
+            |task: &Task| (task.status, task.attempt, task.assignment.is_some(), task.approved, task.waiting_approval);
+        seen(one) == seen(other) && one.annotations == other.annotations
+    };
+    run(one) == run(other) && one.tasks.values().zip(other.tasks.values()).all(|(one, other)| task(one, other))
 }
 
 /// Rule 1. A failed task outweighs a request to stop that comes later; a result that is set stays.

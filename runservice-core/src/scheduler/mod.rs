@@ -52,6 +52,9 @@ pub use view::{ExecutorView, RunView, WaitingTask};
 pub trait Scheduler: Send + Sync + fmt::Debug {
     /// Says for each task that is neither final nor scheduled what it may do.
     ///
+    /// It may look at the result of the run, and of a task at the status, the attempt, the annotations, the approval and at
+    /// whether it is assigned: it is not asked again when only something else has changed.
+    ///
     /// Called only for running runs that nobody asked to stop. The engine applies what the plan says and asks again
     /// until nothing changes, so a plan need not foresee its own consequences.
     fn plan(&self, run: &RunView<'_>) -> Plan;

@@ -76,7 +76,7 @@ impl Work<'_> {
         let admission = self.admit(config, siblings).await?;
         let state = self.insert(config, created).await?;
         if state.run.phase.is_final() {
-            return Ok(state.run);
+            return Ok(state.run.clone());
         }
         for queued in &admission.cancel {
             self.step(queued, &Event::Cancel).await?;

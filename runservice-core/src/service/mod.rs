@@ -354,7 +354,7 @@ impl Core {
             let _turn = self.turns.take(run).await;
             let step = |tx| {
                 let event = &event;
-                async move { Ok::<_, crate::Error>(store::Work::new(self, tx).step(run, event).await?.run) }
+                async move { Ok::<_, crate::Error>(store::Work::new(self, tx).step(run, event).await?.run.clone()) }
             };
             Ok(self.data.transact(step).await?.0)
         }

@@ -53,7 +53,7 @@ impl<'a> Work<'a> {
 
     /// Makes an event happen to a run. If that finishes it, the next run of its group starts in the same transaction,
     /// and so on while those finish at once.
-    pub(super) async fn step(&self, id: &RunId, event: &Event) -> Result<RunState> {
+    pub(super) async fn step(&self, id: &RunId, event: &Event) -> Result<Arc<RunState>> {
         let (stepped, mut freed) = self.step_one(id, event).await?;
         while let Some(group) = freed {
             let Some(next) = self.next_in_group(&group).await? else { break };
@@ -63,7 +63,7 @@ impl<'a> Work<'a> {
     }
 
     /// Writes a run that did not exist before.
-    pub(super) async fn insert(&self, config: &RunConfig, created: Stepped) -> Result<RunState> {
+    pub(super) async fn insert(&self, config: &RunConfig, created: Stepped) -> Result<Arc<RunState>> {
         let run = &created.state.run;
         self.tx.put(&CONFIGS, run.id.as_str(), config).await?;
         if run.phase == RunPhase::Queued {
@@ -84,7 +84,7 @@ impl<'a> Work<'a> {
         Ok(self.tx.append(&EVENTS, &EventRow { time: self.now, event })?)
     }
 
-    async fn step_one(&self, id: &RunId, event: &Event) -> Result<(RunState, Option<GroupPath>)> {
+    async fn step_one(&self, id: &RunId, event: &Event) -> Result<(Arc<RunState>, Option<GroupPath>)> {
         let (config, before) = self.load(id).await?;
         let stepped = engine::step(&*self.core.scheduler, &config, &before, event)?;
         self.save(&config, Some(&before), stepped).await
@@ -109,7 +109,7 @@ impl<'a> Work<'a> {
         config: &Arc<RunConfig>,
         before: Option<&RunState>,
         stepped: Stepped,
-    ) -> Result<(RunState, Option<GroupPath>)> {
+    ) -> Result<(Arc<RunState>, Option<GroupPath>)> {
         let Stepped { mut state, effects } = stepped;
         engine::stamp(&mut state, self.now);
         if before.map(|before| &before.run) != Some(&state.run) {
@@ -125,10 +125,10 @@ impl<'a> Work<'a> {
             self.save_effect(config, &state, effect).await?;
         }
         let freed = (finished && !state.run.parallel).then(|| state.run.group.clone());
-        if before != Some(&state) {
+        let (is_changed, state) = (before != Some(&state), Arc::new(state));
+        if is_changed {
             let tag = self.tag(&state.run.id).await?;
-            let (config, state) = (Arc::clone(config), Arc::new(state.clone()));
-            self.core.turns.keep(Kept { tag, config, state });
+            self.core.turns.keep(Kept { tag, config: Arc::clone(config), state: Arc::clone(&state) });
         }
         Ok((state, freed))
     }
