@@ -292,19 +292,7 @@ mod tests {
         runs.core().note_token_used(&token, &id("a")).await.expect("noted");
         assert_eq!(kind(runs.join(&join.token, &id("a")).await), ErrorKind::Forbidden);
         // An executor inside of a process of the run service has no token at all.
-        let status = ExecutorStatus {
-            id: id("local"),
-            name: "local".into(),
-            version: "0".into(),
-            group: "local".into(),
-            siblings: Vec::new(),
-            archs: Vec::new(),
-            labels: std::collections::BTreeMap::new(),
-            allow_privileged_containers: false,
-            task_limit: 1,
-            dynamic: false,
-            held: Vec::new(),
-        };
+        let status = ExecutorStatus::new(id("local"), 1);
         let client: std::sync::Arc<dyn RunServiceClient> = runs.client();
         client.register(status).await.expect("registered");
         assert_eq!(kind(runs.join(&join.token, &id("local")).await), ErrorKind::Forbidden);

@@ -128,6 +128,8 @@ impl Subscriber for Traces {
 #[tokio::test(start_paused = true)]
 async fn all_that_is_done_about_a_run_is_of_one_trace() {
     let traces = Traces::default();
+    // With one subscriber alone, what other tests log first on their threads, where it is none, would be off for ever.
+    let _other = tracing::Dispatch::new(Traces::default());
     let _subscribed = tracing::subscriber::set_default(traces.clone());
     let yard = Yard::new();
     let mut hand = yard.executor().await;

@@ -275,6 +275,20 @@ async fn logs_and_archives_expire_each_in_its_time_and_pinned_ones_do_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_was_cancelled_or_could_not_be_set_up_goes_with_the_others() {
+    let yard = aging_yard(Settings { runs_keep_for: Some(DAY), ..Settings::default() });
+    let running = yard.create(config(&["a"])).await;
+    let queued = yard.create(config(&["a"])).await;
+    yard.runs.cancel(&queued.id).await.expect("cancelled");
+    let broken = yard.create(RunConfig { setup_errors: vec!["line 1".into()], ..config(&[]) }).await;
+    tokio::time::sleep(DAY + Duration::from_secs(60)).await;
+    for gone in [&queued, &broken] {
+        assert_eq!(yard.runs.get(&gone.id).await.expect_err("gone").kind(), ErrorKind::NotExist);
+    }
+    yard.runs.get(&running.id).await.expect("it goes on");
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_oldest_logs_make_room_for_newer_ones() {
     let yard = aging_yard(Settings { logs_bytes_max: Some(40), ..Settings::default() });
     let mut hand = yard.executor().await;
