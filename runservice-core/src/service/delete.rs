@@ -90,7 +90,8 @@ impl Work<'_> {
             let key = layout::reference_key(&task.id, run);
             // Read in any case: a restart that shares the task meanwhile writes it, and then this is tried again.
             let last = match self.tx.get(&REFERENCES, &key).await? {
-                None => true,
+                // Nobody shares it, or this run has given up all of it already and others may still have it.
+                None => !self.is_referred_to(&task.id, data).await?,
                 Some(own) => {
                     match own.without(data) {
                         left if left.logs || left.workspaces => self.tx.put(&REFERENCES, &key, &left).await?,

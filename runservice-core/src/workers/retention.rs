@@ -75,14 +75,15 @@ async fn expire_runs(core: &Core, aging: Aging) -> Result<Duration> {
 }
 
 async fn expire_run(core: &Core, aging: Aging, run: &RunId) -> Result<u64> {
-    match aging {
+    let expired = match aging {
         Aging::Logs => core.expire(run, TaskData::Logs).await,
         Aging::Workspaces => core.expire(run, TaskData::Workspaces).await,
-        Aging::Run => match core.delete(run).await {
-            // Somebody deleted it, or has just pinned it.
-            Err(Error::NotExist { .. } | Error::BadRequest { .. }) => Ok(0),
-            deleted => deleted.map(|()| 0),
-        },
+        Aging::Run => core.delete(run).await.map(|()| 0),
+    };
+    match expired {
+        // Somebody deleted it meanwhile, or has just pinned it.
+        Err(Error::NotExist { .. } | Error::BadRequest { .. }) => Ok(0),
+        expired => expired,
     }
 }
 

@@ -484,3 +484,44 @@ async fn an_archive_that_is_too_large_is_refused_and_not_stored() {
     }
     assert!(!yard.objects().await.iter().any(|key| key.contains("/data/") || key.starts_with("caches/")));
 }
+
+/// What a run has shared with a pinned one stays, whatever of the first expires and in which order it goes.
+async fn deleted_after(first_expires: Duration, settings: Settings) -> (Yard, crate::model::Run) {
+    let yard = aging_yard(settings);
+    let mut hand = yard.executor().await;
+    let first = failed_run(&yard, &mut hand).await;
+    let second = yard.runs.restart(&first.id, RestartPoint::FailedTasks).await.expect("restarted");
+    let test = hand.assigned().await;
+    hand.print_and_end(&test, true).await;
+    let second = yard.finished(&second).await.run;
+    yard.runs.set_pinned(&second.id, true).await.expect("pinned");
+    tokio::time::sleep(first_expires).await;
+    yard.runs.delete(&first.id).await.expect("deleted");
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    (yard, second)
+}
+
+#[tokio::test(start_paused = true)]
+async fn shared_archives_outlive_a_run_whose_own_had_expired_before_it_was_deleted() {
+    let settings = Settings { workspaces_keep_for: Some(DAY), logs_keep_for: None, ..Settings::default() };
+    let (yard, second) = deleted_after(2 * DAY, settings).await;
+    assert_eq!(yard.log_text(&second, "build").await.expect("kept"), "log of build\n");
+    let objects = yard.objects().await;
+    assert!(objects.iter().any(|key| key.starts_with("workspacearchives/") && key.contains("/data/")), "{objects:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn shared_logs_outlive_a_run_whose_own_had_expired_before_it_was_deleted() {
+    let settings = Settings { workspaces_keep_for: Some(DAY), logs_keep_for: Some(DAY), ..Settings::default() };
+    let (yard, second) = deleted_after(2 * DAY, settings).await;
+    assert_eq!(yard.log_text(&second, "build").await.expect("kept"), "log of build\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_shared_outlives_a_run_that_is_deleted_before_anything_expires() {
+    let settings = Settings { workspaces_keep_for: None, logs_keep_for: None, ..Settings::default() };
+    let (yard, second) = deleted_after(2 * DAY, settings).await;
+    assert_eq!(yard.log_text(&second, "build").await.expect("kept"), "log of build\n");
+    let objects = yard.objects().await;
+    assert!(objects.iter().any(|key| key.starts_with("workspacearchives/") && key.contains("/data/")), "{objects:?}");
+}
