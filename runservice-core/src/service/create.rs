@@ -1,6 +1,6 @@
 //! How does a run come to be? One transaction: its number, its rows, its place in the group, and its start.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use runyard_datamanager::{DataManagerExt, Direction, KeyRange};
 use runyard_executor_core::contract::{NAME_BYTES_MAX, RunId, TaskId};
@@ -11,7 +11,7 @@ use crate::{
     Error, Result,
     engine::{self, Admission, Event, GroupMember, RunIdentity, Stepped},
     layout::{self, COUNTERS, IDEMPOTENCY, QUEUE, RUNNING, RUNS},
-    model::{GroupPath, Run, RunConfig},
+    model::{Run, RunConfig},
     sealer,
 };
 
@@ -39,11 +39,12 @@ impl Core {
         if let Some(sealer) = &self.sealer {
             sealer::seal(&**sealer, &mut new.config).await?;
         }
-        let id = self.ids.run();
-        let tasks: Vec<_> = new.config.tasks.keys().map(|_| self.ids.task()).collect();
+        let NewRun { config, idempotency_key, siblings } = new;
+        let (config, id) = (Arc::new(config), self.ids.run());
+        let tasks: Vec<_> = config.tasks.keys().map(|_| self.ids.task()).collect();
         let create = self.data.transact(|tx| {
-            let (new, id, tasks) = (&new, &id, &tasks);
-            async move { Work::new(self, tx).create(new, id, tasks).await }
+            let (config, key, siblings, id, tasks) = (&config, idempotency_key.as_ref(), &siblings, &id, &tasks);
+            async move { Work::new(self, tx).create(config, key, siblings, id, tasks).await }
         });
         let (created, _) = create.instrument(id.span("creating a run")).await?;
         // Not if it was created before, under the same idempotency key.
@@ -55,23 +56,41 @@ impl Core {
 }
 
 impl Work<'_> {
-    async fn create(&self, new: &NewRun, id: &RunId, tasks: &[TaskId]) -> Result<Run> {
-        if let Some(key) = &new.idempotency_key {
+    async fn create(
+        &self,
+        config: &Arc<RunConfig>,
+        idempotency_key: Option<&String>,
+        siblings: &BTreeSet<RunId>,
+        id: &RunId,
+        tasks: &[TaskId],
+    ) -> Result<Run> {
+        if let Some(key) = idempotency_key {
             if let Some(earlier) = self.tx.get(&IDEMPOTENCY, key).await? {
                 return self.run(&earlier).await;
             }
             self.tx.put(&IDEMPOTENCY, key, id).await?;
         }
-        let number = self.next_number(&new.config.group.root()).await?;
-        let mut ids = tasks.iter().cloned();
-        let mut next_id = || ids.next().expect("there is an id for every task of the config");
-        let mut created = engine::create(&new.config, RunIdentity { id: id.clone(), number }, &mut next_id);
-        created.state.run.idempotency_key.clone_from(&new.idempotency_key);
-        self.enter(&new.config, &new.siblings, created).await
+        let identity = self.identity(config, id).await?;
+        let mut created = engine::create(config, identity, &mut handed_out(tasks));
+        created.state.run.idempotency_key = idempotency_key.cloned();
+        self.enter(config, siblings, created).await
+    }
+
+    /// The id of a new run, and the next number of its root group.
+    pub(super) async fn identity(&self, config: &RunConfig, id: &RunId) -> Result<RunIdentity> {
+        let root = config.group.root();
+        let number = self.tx.get(&COUNTERS, &root).await?.unwrap_or(0) + 1;
+        self.tx.put(&COUNTERS, &root, &number).await?;
+        Ok(RunIdentity { id: id.clone(), number })
     }
 
     /// Writes a new run and gives it its place in the group, with what that means for the others.
-    pub(super) async fn enter(&self, config: &RunConfig, siblings: &BTreeSet<RunId>, created: Stepped) -> Result<Run> {
+    pub(super) async fn enter(
+        &self,
+        config: &Arc<RunConfig>,
+        siblings: &BTreeSet<RunId>,
+        created: Stepped,
+    ) -> Result<Run> {
         let id = created.state.run.id.clone();
         let admission = self.admit(config, siblings).await?;
         let state = self.insert(config, created).await?;
@@ -89,12 +108,6 @@ impl Work<'_> {
             self.step(running, &Event::Stop).await?;
         }
         self.run(&id).await
-    }
-
-    pub(super) async fn next_number(&self, root: &GroupPath) -> Result<u64> {
-        let number = self.tx.get(&COUNTERS, root).await?.unwrap_or(0) + 1;
-        self.tx.put(&COUNTERS, root, &number).await?;
-        Ok(number)
     }
 
     /// What the new run does to its group.
@@ -120,6 +133,12 @@ impl Work<'_> {
     pub(super) async fn run(&self, id: &RunId) -> Result<Run> {
         self.tx.get(&RUNS, id.as_str()).await?.ok_or_else(|| Error::no_run(id))
     }
+}
+
+/// One after another: as many as the config has tasks.
+pub(super) fn handed_out(tasks: &[TaskId]) -> impl FnMut() -> TaskId {
+    let mut ids = tasks.iter().cloned();
+    move || ids.next().expect("there is an id for every task of the config")
 }
 
 fn check(config: &mut RunConfig) -> Result<()> {

@@ -88,21 +88,18 @@ impl Work<'_> {
         let (mut freed, run) = (0, &state.run.id);
         for task in state.tasks.values().filter(|task| may_have(config, task, data)) {
             let key = layout::reference_key(&task.id, run);
-            // Read in any case: a restart that shares the task meanwhile writes it, and then this is tried again.
-            let last = match self.tx.get(&REFERENCES, &key).await? {
-                // Nobody shares it, or this run has given up all of it already and others may still have it.
-                None => !self.is_referred_to(&task.id, data).await?,
-                Some(own) => {
-                    match own.without(data) {
-                        left if left.logs || left.workspaces => self.tx.put(&REFERENCES, &key, &left).await?,
-                        _ => self.tx.delete(&REFERENCES, &key).await?,
-                    }
-                    if !own.has(data) {
-                        continue;
-                    }
-                    !self.is_referred_to(&task.id, data).await?
+            if let Some(own) = self.tx.get(&REFERENCES, &key).await? {
+                match own.without(data) {
+                    left if left.logs || left.workspaces => self.tx.put(&REFERENCES, &key, &left).await?,
+                    _ => self.tx.delete(&REFERENCES, &key).await?,
                 }
-            };
+                if !own.has(data) {
+                    continue;
+                }
+            }
+            // Whoever has no row of its own shares nothing, or has given it up before. A restart that shares the task
+            // meanwhile writes among these rows, and then this is tried again.
+            let last = !self.is_referred_to(&task.id, data).await?;
             if last && data == TaskData::Logs {
                 freed += self.forget_logs(&task.id).await?;
             }

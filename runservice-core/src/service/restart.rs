@@ -6,10 +6,10 @@ use runyard_datamanager::DataManagerExt;
 use runyard_executor_core::contract::{RunId, TaskId};
 use serde::{Deserialize, Serialize};
 
-use super::{Core, store::Work};
+use super::{Core, create::handed_out, store::Work};
 use crate::{
     Result,
-    engine::{self, RestartFrom, RunIdentity},
+    engine::{self, RestartFrom},
     layout::{self, CHORES, REFERENCES},
     model::{Run, RunState},
     rows::{Chore, ReferenceRow, TaskData},
@@ -48,11 +48,8 @@ impl Work<'_> {
             RestartPoint::Scratch => RestartFrom::Scratch,
             RestartPoint::FailedTasks => RestartFrom::FailedTasks { expired: expired(&old) },
         };
-        let number = self.next_number(&config.group.root()).await?;
-        let mut ids = tasks.iter().cloned();
-        let mut next_id = || ids.next().expect("there is an id for every task of the config");
-        let identity = RunIdentity { id: id.clone(), number };
-        let created = engine::restart(&config, &old, &from, identity, &mut next_id)?;
+        let identity = self.identity(&config, id).await?;
+        let created = engine::restart(&config, &old, &from, identity, &mut handed_out(tasks))?;
         self.share(&old, &created.state).await?;
         self.enter(&config, &BTreeSet::new(), created).await
     }

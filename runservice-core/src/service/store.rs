@@ -63,13 +63,13 @@ impl<'a> Work<'a> {
     }
 
     /// Writes a run that did not exist before.
-    pub(super) async fn insert(&self, config: &RunConfig, created: Stepped) -> Result<Arc<RunState>> {
+    pub(super) async fn insert(&self, config: &Arc<RunConfig>, created: Stepped) -> Result<Arc<RunState>> {
         let run = &created.state.run;
-        self.tx.put(&CONFIGS, run.id.as_str(), config).await?;
+        self.tx.put(&CONFIGS, run.id.as_str(), &**config).await?;
         if run.phase == RunPhase::Queued {
             self.tx.put(&QUEUE, layout::queue_key(&run.group, run.number), &run.id).await?;
         }
-        Ok(self.save(&Arc::new(config.clone()), None, created).await?.0)
+        Ok(self.save(config, None, created).await?.0)
     }
 
     /// Says that a run, or one of its tasks, is not what it was.

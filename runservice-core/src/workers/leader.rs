@@ -11,16 +11,21 @@ pub(super) async fn run(core: &Core) -> Result<()> {
         Some(coordinator) => take_turns(core, coordinator).await,
         None => {
             core.clear_predecessors().await?;
-            tokio::try_join!(
-                placer::run(core, None),
-                Box::pin(lost::run(core, None)),
-                Box::pin(audit::run(core, None)),
-                Box::pin(chores::run(core)),
-                Box::pin(retention::run(core)),
-            )
-            .map(drop)
+            lead(core, None).await
         }
     }
+}
+
+/// What a leader does, whether it was elected or is alone.
+async fn lead(core: &Core, leadership: Option<&Leadership>) -> Result<()> {
+    tokio::try_join!(
+        placer::run(core, leadership),
+        Box::pin(lost::run(core, leadership)),
+        Box::pin(audit::run(core, leadership)),
+        Box::pin(chores::run(core)),
+        Box::pin(retention::run(core)),
+    )
+    .map(drop)
 }
 
 async fn take_turns(core: &Core, coordinator: &dyn Coordinator) -> Result<()> {
@@ -30,16 +35,8 @@ async fn take_turns(core: &Core, coordinator: &dyn Coordinator) -> Result<()> {
         let leadership = Leadership::acquire(&*core.data, SCHEDULER, &core.process.name).await?;
         let epoch = leadership.epoch();
         tracing::info!(epoch, "this process places the tasks now");
-        let lead = async {
-            tokio::try_join!(
-                placer::run(core, Some(&leadership)),
-                others::run(core, coordinator, &leadership),
-                Box::pin(lost::run(core, Some(&leadership))),
-                Box::pin(audit::run(core, Some(&leadership))),
-                Box::pin(chores::run(core)),
-                Box::pin(retention::run(core)),
-            )
-        };
+        let lead =
+            async { tokio::try_join!(lead(core, Some(&leadership)), others::run(core, coordinator, &leadership)) };
         tokio::select! {
             biased;
             reason = candidacy.lost() => tracing::warn!(epoch, %reason, "this process places no more tasks"),

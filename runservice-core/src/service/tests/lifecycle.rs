@@ -89,6 +89,14 @@ async fn failed_run(yard: &Yard, hand: &mut Hand) -> crate::model::Run {
     yard.finished(&run).await.run
 }
 
+/// The run that repeats what failed, and succeeds.
+async fn restarted_run(yard: &Yard, hand: &mut Hand, first: &crate::model::Run) -> crate::model::Run {
+    let second = yard.runs.restart(&first.id, RestartPoint::FailedTasks).await.expect("restarted");
+    let test = hand.assigned().await;
+    hand.print_and_end(&test, true).await;
+    yard.finished(&second).await.run
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_restart_from_failed_tasks_shares_what_succeeded_and_repeats_the_rest() {
     let yard = Yard::new();
@@ -135,10 +143,7 @@ async fn shared_logs_stay_until_the_last_run_that_has_them_is_deleted() {
         let yard = Yard::new();
         let mut hand = yard.executor().await;
         let first = failed_run(&yard, &mut hand).await;
-        let second = yard.runs.restart(&first.id, RestartPoint::FailedTasks).await.expect("restarted");
-        let test = hand.assigned().await;
-        hand.print_and_end(&test, true).await;
-        let second = yard.finished(&second).await.run;
+        let second = restarted_run(&yard, &mut hand, &first).await;
         yard.comes_to_have("six references", |all| all.iter().filter(|key| key.contains("/runs/")).count() == 6).await;
 
         let (goes, stays) = if first_goes_first { (&first, &second) } else { (&second, &first) };
@@ -490,10 +495,7 @@ async fn deleted_after(first_expires: Duration, settings: Settings) -> (Yard, cr
     let yard = aging_yard(settings);
     let mut hand = yard.executor().await;
     let first = failed_run(&yard, &mut hand).await;
-    let second = yard.runs.restart(&first.id, RestartPoint::FailedTasks).await.expect("restarted");
-    let test = hand.assigned().await;
-    hand.print_and_end(&test, true).await;
-    let second = yard.finished(&second).await.run;
+    let second = restarted_run(&yard, &mut hand, &first).await;
     yard.runs.set_pinned(&second.id, true).await.expect("pinned");
     tokio::time::sleep(first_expires).await;
     yard.runs.delete(&first.id).await.expect("deleted");
