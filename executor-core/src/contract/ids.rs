@@ -2,9 +2,9 @@
 //!
 //! Each name is a type of its own, so that a task id does not compile where a run id is asked for.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 /// The longest id, in bytes.
@@ -47,10 +47,12 @@ fn broken_name_rule(text: &str) -> Option<&'static str> {
 macro_rules! name_type {
     ($(#[$docs:meta])* $type:ident, $kind:literal, $rule:ident) => {
         $(#[$docs])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        ///
+        /// Cheap to clone: copies share their text.
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
         #[cfg_attr(feature = "http", derive(schemars::JsonSchema), schemars(with = "String"))]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $type(String);
+        #[serde(try_from = "String")]
+        pub struct $type(Arc<str>);
 
         impl $type {
             /// Checks `text` against the rules of the type.
@@ -60,7 +62,7 @@ macro_rules! name_type {
             pub fn parse(text: impl Into<String>) -> Result<Self, InvalidName> {
                 let text = text.into();
                 match $rule(&text) {
-                    None => Ok(Self(text)),
+                    None => Ok(Self(text.into())),
                     Some(reason) => {
                         Err(InvalidName { text: text.chars().take(100).collect(), kind: $kind, reason })
                     }
@@ -83,7 +85,13 @@ macro_rules! name_type {
 
         impl From<$type> for String {
             fn from(name: $type) -> Self {
-                name.0
+                name.as_str().to_owned()
+            }
+        }
+
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
 

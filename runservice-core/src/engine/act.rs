@@ -1,5 +1,7 @@
 //! What does an event change directly? Legality first, then the change; consequences are left to `settle`.
 
+use std::sync::Arc;
+
 use runyard_executor_core::contract::TaskName;
 
 use super::{Event, Refusal, attempt};
@@ -15,6 +17,8 @@ pub(super) fn apply(
     event: &Event,
 ) -> Result<(), Refusal> {
     match event {
+        // What follows is all that happens.
+        Event::Reconsider => {}
         Event::Start => {
             require(state, RunPhase::Queued, "only a queued run can be started")?;
             state.run.phase = RunPhase::Running;
@@ -55,7 +59,7 @@ pub(super) fn apply(
 
 pub(super) fn find<'a>(state: &'a mut RunState, task: &TaskName) -> Result<&'a mut Task, Refusal> {
     let number = state.run.number;
-    state.tasks.get_mut(task).ok_or_else(|| Refusal::UnknownTask { number, task: task.clone() })
+    state.tasks.get_mut(task).map(Arc::make_mut).ok_or_else(|| Refusal::UnknownTask { number, task: task.clone() })
 }
 
 pub(super) fn require(state: &RunState, phase: RunPhase, rule: &'static str) -> Result<(), Refusal> {
@@ -69,7 +73,7 @@ fn cancel(state: &mut RunState) -> Result<(), Refusal> {
     require(state, RunPhase::Queued, "only a queued run can be cancelled; a running one can be stopped")?;
     state.run.phase = RunPhase::Cancelled;
     for task in state.tasks.values_mut().filter(|task| !task.status.is_final()) {
-        task.status = TaskStatus::Cancelled;
+        Arc::make_mut(task).status = TaskStatus::Cancelled;
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! What becomes of an attempt? Assigned, accepted, reported, lost, tried again.
 
+use std::sync::Arc;
+
 use runyard_executor_core::contract::{
     AttemptState, ExecutorId, Failure, FailureClass, StepReport, StepStatus, TaskName, TaskReport,
 };
@@ -24,7 +26,10 @@ pub(super) fn assign(
     find(state, name)?;
     require(state, RunPhase::Running, "only tasks of a running run can be given to an executor")?;
     let number = state.run.number;
-    let decision = scheduler.plan(&RunView { config, state }).remove(name);
+    let view = RunView { config, state };
+    let is_ready = state.tasks.get(name).is_some_and(|task| task.ready);
+    // Whatever is not ready is refused with what the scheduler says of it.
+    let decision = if is_ready { Some(Decision::Start) } else { scheduler.plan(&view).remove(name) };
     let task = find(state, name)?;
     if attempt != task.attempt {
         return Err(stale(task, attempt, "the task is at another attempt"));
@@ -99,7 +104,7 @@ pub(super) fn report(config: &RunConfig, state: &mut RunState, report: &TaskRepo
     let fence = &report.fence;
     let unknown =
         || Refusal::Stale { task: fence.task.clone(), attempt: fence.attempt, reason: "the run has no such task" };
-    let task = state.tasks.values_mut().find(|task| task.id == fence.task).ok_or_else(unknown)?;
+    let task = state.tasks.values_mut().find(|task| task.id == fence.task).map(Arc::make_mut).ok_or_else(unknown)?;
     if is_repeated_end(task, report) {
         return Ok(());
     }

@@ -2,33 +2,22 @@
 //!
 //! Found by comparing, not noted while changing: whatever changed a state, its effects cannot be forgotten.
 
-use std::collections::BTreeSet;
-
-use runyard_executor_core::contract::{FailureClass, StepRef, StepStatus, TaskName};
+use runyard_executor_core::contract::{FailureClass, StepRef, StepStatus};
 
 use super::{Change, Effect, RunEvent};
 use crate::model::{EarlierAttempt, RunPhase, RunResult, RunState, StepState, Task};
 
-/// The tasks that wait for an executor, before a change and after it; both none if they are the same.
-#[derive(Debug, Default)]
-pub(super) struct ReadyTasks {
-    pub(super) before: Vec<TaskName>,
-    pub(super) after: Vec<TaskName>,
-}
-
-pub(super) fn between(before: &RunState, after: &RunState, ready: &ReadyTasks) -> Vec<Effect> {
+pub(super) fn between(before: &RunState, after: &RunState) -> Vec<Effect> {
     let mut effects = Vec::new();
     let mut changes = Vec::new();
     run_begins(before, after, &mut changes);
-    for (name, task) in &after.tasks {
-        if let Some(old) = before.tasks.get(name).filter(|old| *old != task) {
-            assignment_effects(old, task, &mut effects);
-            seal_effects(old, task, &mut effects);
-            task_changes(old, task, &mut changes);
-        }
+    for (old, task) in after.changed_tasks(before) {
+        assignment_effects(old, task, &mut effects);
+        seal_effects(old, task, &mut effects);
+        queue_effects(old, task, &mut effects);
+        task_changes(old, task, &mut changes);
     }
     run_ends(before, after, &mut changes);
-    queue_effects(&ready.before, &ready.after, &mut effects);
     effects.extend(phase_effects(before.run.phase, after.run.phase));
     effects.extend(changes.into_iter().map(|change| emit(after, change)));
     effects
@@ -49,10 +38,13 @@ fn phase_effects(before: RunPhase, after: RunPhase) -> Vec<Effect> {
     }
 }
 
-fn queue_effects(before: &[TaskName], after: &[TaskName], effects: &mut Vec<Effect>) {
-    let (before, after): (BTreeSet<_>, BTreeSet<_>) = (before.iter().collect(), after.iter().collect());
-    effects.extend(before.difference(&after).map(|task| Effect::NotReady { task: (*task).clone() }));
-    effects.extend(after.difference(&before).map(|task| Effect::Ready { task: (*task).clone() }));
+fn queue_effects(before: &Task, after: &Task, effects: &mut Vec<Effect>) {
+    let task = || after.name.clone();
+    match (before.ready, after.ready) {
+        (true, false) => effects.push(Effect::NotReady { task: task() }),
+        (false, true) => effects.push(Effect::Ready { task: task() }),
+        _ => {}
+    }
 }
 
 fn run_begins(before: &RunState, after: &RunState, changes: &mut Vec<Change>) {

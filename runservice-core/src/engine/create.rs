@@ -1,6 +1,6 @@
 //! What is a run at its birth?
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use runyard_executor_core::contract::{RunId, TaskId, TaskName};
 
@@ -21,13 +21,13 @@ pub struct RunIdentity {
 ///
 /// `new_id` is asked once per task, in the order of their names.
 pub fn create(config: &RunConfig, identity: RunIdentity, new_id: &mut dyn FnMut() -> TaskId) -> Stepped {
-    let tasks = config.tasks.keys().map(|name| new_task(config, name, new_id()));
+    let tasks = config.tasks.keys().map(|name| Arc::new(new_task(config, name, new_id())));
     created(new_run(config, identity, None), tasks)
 }
 
-pub(super) fn created(run: Run, tasks: impl Iterator<Item = Task>) -> Stepped {
+pub(super) fn created(run: Run, tasks: impl Iterator<Item = Arc<Task>>) -> Stepped {
     let tasks = (run.phase != RunPhase::SetupError).then_some(tasks).into_iter().flatten();
-    let tasks: BTreeMap<TaskName, Task> = tasks.map(|task| (task.name.clone(), task)).collect();
+    let tasks: BTreeMap<_, _> = tasks.map(|task| (task.name.clone(), task)).collect();
     let state = RunState { run, tasks };
     let Run { name, phase, restart_of, .. } = state.run.clone();
     let mut effects: Vec<Effect> = vec![emit(&state, Change::RunCreated { name, phase, restart_of })];
@@ -41,7 +41,7 @@ pub(super) fn created(run: Run, tasks: impl Iterator<Item = Task>) -> Stepped {
 pub(super) fn new_run(config: &RunConfig, identity: RunIdentity, restart_of: Option<RunId>) -> Run {
     // A graph that is none must not come to life, even if the host forgot to check it.
     let mut setup_errors = config.setup_errors.clone();
-    setup_errors.extend(config.clone().check().into_iter().filter(|error| !config.setup_errors.contains(error)));
+    setup_errors.extend(config.graph_errors().into_iter().filter(|error| !config.setup_errors.contains(error)));
     Run {
         id: identity.id,
         number: identity.number,

@@ -7,6 +7,8 @@ use runyard_executor_core::contract::{ExecutorId, Failure, TaskName, TaskReport}
 /// Something that happens to a run: a decision of the service, an action of a user or a message of an executor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// The scheduler is to be asked again, though nothing has happened: its rules may be others than they were.
+    Reconsider,
     /// It is its turn in its group. Only while queued.
     Start,
     /// It is not wanted any more. Only while queued.
@@ -82,6 +84,7 @@ impl Event {
     /// What whoever makes it happen is doing, as a participle, for logs.
     pub(crate) fn doing(&self) -> &'static str {
         match self {
+            Self::Reconsider => "asking the scheduler again",
             Self::Start => "starting a run",
             Self::Cancel => "cancelling a run",
             Self::Stop => "stopping a run",

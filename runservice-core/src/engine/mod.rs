@@ -71,7 +71,7 @@ pub use waiting::waiting;
 
 use crate::{
     model::{RunConfig, RunPhase, RunState},
-    scheduler::{Decision, Plan, RunView, Scheduler},
+    scheduler::{Decision, RunView, Scheduler},
 };
 
 /// Applies an event to a run and everything that follows from it.
@@ -110,33 +110,22 @@ pub fn step(
     }
     let mut after = state.clone();
     act::apply(scheduler, config, &mut after, event)?;
-    let ready = if settle::are_planned_alike(state, &after) {
-        // The run was settled before, and is now: what is ready has not changed either.
-        changes::ReadyTasks::default()
-    } else {
-        let settled = settle::settle(scheduler, config, &mut after);
-        changes::ReadyTasks {
-            before: ready(scheduler, config, state),
-            after: match settled {
-                Some(plan) => planned(config, &after, &plan),
-                None => ready(scheduler, config, &after),
-            },
-        }
-    };
-    let effects = changes::between(state, &after, &ready);
+    // Where nothing that a scheduler may look at has changed, the run is settled as it was before.
+    if *event == Event::Reconsider || !settle::are_planned_alike(state, &after) {
+        settle::settle(scheduler, config, &mut after);
+    }
+    let effects = changes::between(state, &after);
     Ok(Stepped { state: after, effects })
 }
 
-/// The tasks that wait for an executor: what the placement queue must hold for this run.
+/// The tasks that a scheduler lets wait for an executor, asked anew: what [`Task::ready`](crate::model::Task::ready) must
+/// say, and what the placement queue must hold.
 pub fn ready(scheduler: &dyn Scheduler, config: &RunConfig, state: &RunState) -> Vec<TaskName> {
     if state.run.phase != RunPhase::Running {
         return Vec::new();
     }
-    planned(config, state, &scheduler.plan(&RunView { config, state }))
-}
-
-/// The tasks that a plan lets start.
-fn planned(config: &RunConfig, state: &RunState, plan: &Plan) -> Vec<TaskName> {
-    let open = RunView { config, state }.open_tasks();
-    open.filter(|(name, ..)| plan.get(*name) == Some(&Decision::Start)).map(|(name, ..)| name.clone()).collect()
+    let run = RunView { config, state };
+    let plan = scheduler.plan(&run);
+    let starts = |name: &TaskName| plan.get(name) == Some(&Decision::Start);
+    run.open_tasks().filter(|(name, ..)| starts(name)).map(|(name, ..)| name.clone()).collect()
 }

@@ -1,6 +1,6 @@
 //! What does a restarted run keep of the one that it repeats?
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use runyard_executor_core::contract::{Step, TaskId, TaskName};
 
@@ -57,8 +57,8 @@ pub fn restart(
     run.name.clone_from(&old.run.name);
     run.annotations.clone_from(&old.run.annotations);
     let tasks = config.tasks.keys().map(|name| match old.tasks.get(name).filter(|_| kept.contains(name)) {
-        Some(task) => task.clone(),
-        None => new_task(config, name, new_id()),
+        Some(task) => Arc::clone(task),
+        None => Arc::new(new_task(config, name, new_id())),
     });
     Ok(created(run, tasks))
 }

@@ -1,10 +1,10 @@
 //! When did it happen? The one place where a time enters a state.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use runyard_executor_core::contract::StepStatus;
 
-use crate::model::{RunPhase, RunState, StepState, Task, TaskStatus};
+use crate::model::{RunPhase, RunState, StepState, Task, TaskStatus, Times};
 
 /// Sets the times that the statuses of a run call for and that it lacks.
 ///
@@ -15,25 +15,52 @@ pub fn stamp(state: &mut RunState, now: SystemTime) {
     set(&mut run.times.created, true, now);
     set(&mut run.times.started, matches!(run.phase, RunPhase::Running | RunPhase::Finished), now);
     set(&mut run.times.finished, run.phase.is_final(), now);
-    for task in state.tasks.values_mut() {
-        stamp_task(task, now);
+    // Only these, so that what did not change stays shared with the state before.
+    for task in state.tasks.values_mut().filter(|task| lacks_a_time(task)) {
+        stamp_task(Arc::make_mut(task), now);
     }
+}
+
+/// How far something is, as far as times tell.
+#[derive(Clone, Copy)]
+struct Progress {
+    began: bool,
+    ended: bool,
+}
+
+impl Progress {
+    fn of_task(task: &Task) -> Self {
+        let began = task.status == TaskStatus::Running || task.setup.status != StepStatus::NotStarted;
+        Self { began, ended: task.status.is_final() }
+    }
+
+    fn of_step(step: &StepState) -> Self {
+        Self { began: step.status != StepStatus::NotStarted, ended: step.status.is_final() }
+    }
+
+    fn is_untold(self, times: &Times) -> bool {
+        (self.began && times.started.is_none()) || (self.ended && times.finished.is_none())
+    }
+
+    fn tell(self, times: &mut Times, now: SystemTime) {
+        set(&mut times.started, self.began, now);
+        set(&mut times.finished, self.ended, now);
+    }
+}
+
+fn lacks_a_time(task: &Task) -> bool {
+    let earlier = task.earlier.iter().flat_map(|attempt| std::iter::once(&attempt.setup).chain(&attempt.steps));
+    let mut steps = std::iter::once(&task.setup).chain(&task.steps).chain(earlier);
+    Progress::of_task(task).is_untold(&task.times) || steps.any(|step| Progress::of_step(step).is_untold(&step.times))
 }
 
 fn stamp_task(task: &mut Task, now: SystemTime) {
-    let began = task.status == TaskStatus::Running || task.setup.status != StepStatus::NotStarted;
-    set(&mut task.times.started, began, now);
-    set(&mut task.times.finished, task.status.is_final(), now);
+    Progress::of_task(task).tell(&mut task.times, now);
     let earlier =
         task.earlier.iter_mut().flat_map(|attempt| std::iter::once(&mut attempt.setup).chain(&mut attempt.steps));
     for step in std::iter::once(&mut task.setup).chain(&mut task.steps).chain(earlier) {
-        stamp_step(step, now);
+        Progress::of_step(step).tell(&mut step.times, now);
     }
-}
-
-fn stamp_step(step: &mut StepState, now: SystemTime) {
-    set(&mut step.times.started, step.status != StepStatus::NotStarted, now);
-    set(&mut step.times.finished, step.status.is_final(), now);
 }
 
 fn set(time: &mut Option<SystemTime>, due: bool, now: SystemTime) {

@@ -184,39 +184,63 @@ impl RunConfig {
     /// Sets the level of every task and says what is wrong with the graph: dependencies on tasks that do not exist,
     /// and cycles, each with every task that is on one. Nothing wrong: an empty list.
     pub fn check(&mut self) -> Vec<String> {
+        let levels = self.levels();
+        let levels: BTreeMap<TaskName, u32> = levels.into_iter().map(|(name, level)| (name.clone(), level)).collect();
+        for (name, task) in &mut self.tasks {
+            task.level = levels.get(name).copied().unwrap_or(0);
+        }
+        self.graph_errors()
+    }
+
+    /// What [`check`](Self::check) says, and no more.
+    pub(crate) fn graph_errors(&self) -> Vec<String> {
         let mut errors = Vec::new();
         for (name, task) in &self.tasks {
             for parent in task.depends.keys().filter(|parent| !self.tasks.contains_key(*parent)) {
                 errors.push(format!("task `{name}` depends on `{parent}`, which does not exist"));
             }
         }
-        // Kahn's algorithm by levels; what never loses its last open parent is on a cycle or behind one.
-        let mut levels: BTreeMap<TaskName, u32> = BTreeMap::new();
-        loop {
-            let next: Vec<(TaskName, u32)> = self
-                .tasks
-                .iter()
-                .filter(|(name, _)| !levels.contains_key(*name))
-                .filter_map(|(name, task)| {
-                    let parents = task.depends.keys().filter(|parent| self.tasks.contains_key(*parent));
-                    let level =
-                        parents.map(|parent| levels.get(parent).map(|level| level + 1)).collect::<Option<Vec<_>>>()?;
-                    Some((name.clone(), level.into_iter().max().unwrap_or(0)))
-                })
-                .collect();
+        let levels = self.levels();
+        // The others are behind a cycle, and not on one.
+        let is_on_cycle = |name: &&TaskName| !levels.contains_key(*name) && self.ancestors(name).contains(*name);
+        let on_cycle: Vec<_> = self.tasks.keys().filter(is_on_cycle).map(|name| format!("`{name}`")).collect();
+        if !on_cycle.is_empty() {
+            errors.push(format!("these tasks depend on each other in a cycle: {}", on_cycle.join(", ")));
+        }
+        errors
+    }
+
+    /// Kahn's algorithm: the longest path from a root to each task; what is on a cycle or behind one has none.
+    fn levels(&self) -> BTreeMap<&TaskName, u32> {
+        let parents =
+            |task: &'_ TaskConfig| task.depends.keys().filter(|parent| self.tasks.contains_key(*parent)).count();
+        let mut missing: BTreeMap<&TaskName, usize> =
+            self.tasks.iter().map(|(name, task)| (name, parents(task))).collect();
+        let mut children: BTreeMap<&TaskName, Vec<&TaskName>> = BTreeMap::new();
+        for (name, task) in &self.tasks {
+            for parent in task.depends.keys() {
+                children.entry(parent).or_default().push(name);
+            }
+        }
+        let mut levels = BTreeMap::new();
+        let roots = missing.iter().filter(|(_, missing)| **missing == 0);
+        let mut next: Vec<&TaskName> = roots.map(|(name, _)| *name).collect();
+        for level in 0.. {
             if next.is_empty() {
                 break;
             }
-            levels.extend(next);
+            for name in std::mem::take(&mut next) {
+                levels.insert(name, level);
+                for child in children.get(name).into_iter().flatten() {
+                    let Some(missing) = missing.get_mut(child) else { continue };
+                    *missing -= 1;
+                    // The last of its parents to come is the one that is farthest from a root.
+                    if *missing == 0 {
+                        next.push(child);
+                    }
+                }
+            }
         }
-        for (name, task) in &mut self.tasks {
-            task.level = levels.get(name).copied().unwrap_or(0);
-        }
-        let on_cycle: Vec<_> = self.tasks.keys().filter(|name| self.ancestors(name).contains(*name)).collect();
-        if !on_cycle.is_empty() {
-            let names: Vec<_> = on_cycle.iter().map(|name| format!("`{name}`")).collect();
-            errors.push(format!("these tasks depend on each other in a cycle: {}", names.join(", ")));
-        }
-        errors
+        levels
     }
 }

@@ -1,6 +1,6 @@
 //! Where is a run? The state of one execution of a run config.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use runyard_executor_core::contract::{ExecutorId, Failure, LogEnd, RunId, StepStatus, TaskId, TaskName};
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,18 @@ use super::GroupPath;
 pub struct RunState {
     /// The run itself.
     pub run: Run,
-    /// Its tasks by name.
-    pub tasks: BTreeMap<TaskName, Task>,
+    /// Its tasks by name. What did not change is shared with the state before, so that an event costs what it changes.
+    pub tasks: BTreeMap<TaskName, Arc<Task>>,
+}
+
+impl RunState {
+    /// The tasks that differ from what they were in an earlier state of the same run, each after what it was.
+    pub(crate) fn changed_tasks<'a>(&'a self, before: &'a Self) -> impl Iterator<Item = (&'a Task, &'a Arc<Task>)> {
+        debug_assert!(self.tasks.keys().eq(before.tasks.keys()), "a run has the same tasks all its life");
+        let pairs = before.tasks.values().zip(self.tasks.values());
+        // Tasks that are shared are equal without a look into them.
+        pairs.filter(|(before, after)| before != after).map(|(before, after)| (&**before, after))
+    }
 }
 
 /// The state of a run without its tasks.
@@ -163,6 +173,9 @@ pub struct Task {
     /// The executor that last accepted the current attempt; known when the assignment is gone, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor: Option<ExecutorId>,
+    /// Whether it waits for an executor: it is in the placement queue.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ready: bool,
     /// Whether it is ready but for an approval.
     pub waiting_approval: bool,
     /// Whether it was approved.
@@ -214,6 +227,7 @@ impl Task {
             attempt: 1,
             assignment: None,
             executor: None,
+            ready: false,
             waiting_approval: false,
             approved: false,
             annotations: BTreeMap::new(),

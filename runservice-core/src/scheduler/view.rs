@@ -21,7 +21,7 @@ impl<'a> RunView<'a> {
     pub fn open_tasks(self) -> impl Iterator<Item = (&'a TaskName, &'a TaskConfig, &'a Task)> {
         let open = |task: &Task| !task.status.is_final() && task.assignment.is_none();
         let tasks = self.state.tasks.iter().filter(move |(_, task)| open(task));
-        tasks.filter_map(move |(name, task)| Some((name, self.config.tasks.get(name)?, task)))
+        tasks.filter_map(move |(name, task)| Some((name, self.config.tasks.get(name)?, &**task)))
     }
 
     /// The parents of a task that are not final yet.

@@ -6,7 +6,7 @@ use runyard_executor_core::contract::RunId;
 use super::{Core, store::Work};
 use crate::{
     Result,
-    engine::{self, Event},
+    engine::Event,
     layout::{self, ASSIGNMENTS, QUEUE, READY, RUNNING, RUNS},
     model::{RunPhase, RunState},
     rows::AssignmentRow,
@@ -28,13 +28,16 @@ impl Work<'_> {
             self.drop_rows_of(id, &mut faults).await?;
             return Ok(faults);
         }
-        let (config, state) = self.load(id).await?;
-        let ready = engine::ready(&*self.core.scheduler, &config, &state);
+        let (config, before) = self.load(id).await?;
+        let state = self.step(id, &Event::Reconsider).await?;
+        for (_, task) in state.changed_tasks(&before) {
+            faults.push(format!("the scheduler says something else of task `{}` than it did", task.name));
+        }
         for (name, task) in &state.tasks {
             let key = task.id.as_str();
             // A task that a restart keeps is final in both runs, and has neither row in any.
             let row = self.tx.get(&READY, key).await?.filter(|row| row.run == *id);
-            match (ready.contains(name), row) {
+            match (task.ready, row) {
                 (true, None) => {
                     faults.push(format!("task `{name}` was ready, and not in the queue"));
                     if let Some(row) = WaitingTask::new(&config, &state, name, self.tx.position().lsn) {

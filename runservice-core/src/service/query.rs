@@ -119,11 +119,12 @@ impl Core {
         let run = self.read_run(&at, id).await?;
         let config = self.data.read(&at, &CONFIGS, id.as_str()).await?.ok_or_else(|| Error::no_run(id))?;
         let tasks = self.data.read_all(&at, &TASKS, KeyRange::prefix(layout::tasks_prefix(id))).await?;
-        let tasks = tasks.into_iter().map(|(_, task)| (task.name.clone(), task)).collect();
+        let tasks = tasks.into_iter().map(|(_, task)| (task.name.clone(), Arc::new(task))).collect();
         let waiting = self.why_queued(&at, &run).await?;
         let state = RunState { run, tasks };
         let waiting_tasks = self.why_waiting(&at, &config, &state).await?;
         let RunState { run, tasks } = state;
+        let tasks = tasks.into_iter().map(|(name, task)| (name, Arc::unwrap_or_clone(task))).collect();
         Ok(RunDetail { run, config, tasks, waiting, waiting_tasks })
     }
 

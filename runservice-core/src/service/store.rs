@@ -13,7 +13,7 @@ use crate::{
     Error, Result,
     engine::{self, Effect, Event, RunEvent, Stepped},
     layout::{self, ASSIGNMENTS, CONFIGS, EVENTS, LOGS, QUEUE, READY, RUNNING, RUNS, TAGS, TASKS},
-    model::{GroupPath, RunConfig, RunPhase, RunState},
+    model::{GroupPath, RunConfig, RunPhase, RunState, Task},
     rows::{AssignmentRow, EventRow},
     scheduler::WaitingTask,
 };
@@ -47,7 +47,7 @@ impl<'a> Work<'a> {
         let run = self.tx.get(&RUNS, id.as_str()).await?.ok_or_else(|| Error::no_run(id))?;
         let range = KeyRange::prefix(layout::tasks_prefix(id));
         let tasks = self.tx.scan(&TASKS, range, Direction::Ascending, usize::MAX).await?;
-        let tasks = tasks.into_iter().map(|(_, task)| (task.name.clone(), task)).collect();
+        let tasks = tasks.into_iter().map(|(_, task)| (task.name.clone(), Arc::new(task))).collect();
         Ok((config, RunState { run, tasks }))
     }
 
@@ -112,20 +112,24 @@ impl<'a> Work<'a> {
     ) -> Result<(Arc<RunState>, Option<GroupPath>)> {
         let Stepped { mut state, effects } = stepped;
         engine::stamp(&mut state, self.now);
-        if before.map(|before| &before.run) != Some(&state.run) {
+        let is_other_run = before.map(|before| &before.run) != Some(&state.run);
+        if is_other_run {
             self.tx.put(&RUNS, state.run.id.as_str(), &state.run).await?;
         }
-        for task in state.tasks.values() {
-            if before.and_then(|before| before.tasks.get(&task.name)) != Some(task) {
-                self.tx.put(&TASKS, layout::task_key(&state.run.id, &task.id), task).await?;
-            }
+        let changed: Vec<&Arc<Task>> = match before {
+            Some(before) => state.changed_tasks(before).map(|(_, task)| task).collect(),
+            None => state.tasks.values().collect(),
+        };
+        for task in &changed {
+            self.tx.put(&TASKS, layout::task_key(&state.run.id, &task.id), &***task).await?;
         }
+        let is_changed = is_other_run || !changed.is_empty();
         let finished = effects.contains(&Effect::RunFinished);
         for effect in effects {
             self.save_effect(config, &state, effect).await?;
         }
         let freed = (finished && !state.run.parallel).then(|| state.run.group.clone());
-        let (is_changed, state) = (before != Some(&state), Arc::new(state));
+        let state = Arc::new(state);
         if is_changed {
             let tag = self.tag(&state.run.id).await?;
             self.core.turns.keep(Kept { tag, config: Arc::clone(config), state: Arc::clone(&state) });

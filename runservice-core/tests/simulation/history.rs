@@ -3,7 +3,10 @@
 //! A fold of every transaction of the store, in its order. Each rule is a function of its own, and is looked at after
 //! each transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use runyard_datamanager::{Change, Committed, Position};
@@ -196,7 +199,7 @@ impl History {
         if let Some(before) = state.tasks.get(&after.name) {
             rules::task_goes_on(before, &after)?;
         }
-        state.tasks.insert(after.name.clone(), after);
+        state.tasks.insert(after.name.clone(), Arc::new(after));
         Ok(())
     }
 
@@ -310,7 +313,7 @@ impl History {
 
     /// The task of an id, in whichever run.
     pub(crate) fn task(&self, id: &TaskId) -> Option<(&RunState, &Task)> {
-        let tasks = self.runs.values().flat_map(|state| state.tasks.values().map(move |task| (state, task)));
+        let tasks = self.runs.values().flat_map(|state| state.tasks.values().map(move |task| (state, &**task)));
         tasks.into_iter().find(|(_, task)| task.id == *id)
     }
 }

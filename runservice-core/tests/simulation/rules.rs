@@ -1,6 +1,6 @@
 //! How may a run change? The rules of the engine once more, each by itself, from the state before and after alone.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use runyard_runservice_core::{
     engine::{Change, RunEvent},
@@ -68,7 +68,7 @@ pub(crate) fn task_goes_on(before: &Task, after: &Task) -> Result<(), String> {
 /// Rule 1: how a run ends follows from its tasks.
 pub(crate) fn result_is_right(config: &RunConfig, before: Option<&RunState>, after: &RunState) -> Result<(), String> {
     let was_known = before.is_some_and(|before| before.run.result != RunResult::Unknown);
-    let fails = |task: &Task| {
+    let fails = |task: &Arc<Task>| {
         task.status == TaskStatus::Failed && !config.tasks.get(&task.name).is_some_and(|task| task.ignore_failure)
     };
     let has_failed = after.tasks.values().any(fails);
@@ -110,7 +110,7 @@ pub(crate) fn outcomes_are_right(config: &RunConfig, state: &RunState) -> Result
         let Some(definition) = config.tasks.get(&task.name) else {
             return Err(format!("run #{} has a task {} that nobody asked for", state.run.number, task.name));
         };
-        let parent = |name| state.tasks.get(name).map(|parent: &Task| parent.status);
+        let parent = |name| state.tasks.get(name).map(|parent| parent.status);
         let all_final = definition.depends.keys().all(|name| parent(name).is_some_and(TaskStatus::is_final));
         let matches = definition.depends.iter().all(|(name, conditions)| {
             let met = match parent(name) {

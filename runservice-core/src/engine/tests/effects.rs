@@ -4,9 +4,9 @@ use runyard_executor_core::contract::{Arch, AttemptState, Container, LogEnd, Ste
 
 use super::kit::{World, changes, executor, name, rows, task};
 use crate::{
-    engine::{Change, Effect, Event},
+    engine::{Change, Effect, Event, step},
     model::RunResult,
-    scheduler::WaitingTask,
+    scheduler::{DefaultScheduler, ExecutorView, Placement, Plan, RunView, Scheduler, WaitingReason, WaitingTask},
 };
 
 fn id(world: &World, task: &str) -> TaskId {
@@ -109,4 +109,26 @@ fn what_changes_nothing_has_no_effect() {
     let mut world = World::running([task("a").approval(1)]);
     world.apply(Event::SetAnnotations { task: name("a"), patch: super::kit::patch("x", None) });
     assert_eq!(world.apply(Event::SetAnnotations { task: name("a"), patch: Default::default() }), []);
+}
+
+#[test]
+fn a_scheduler_with_other_rules_is_heard_when_it_is_asked_again() {
+    #[derive(Debug)]
+    struct Frozen;
+    impl Scheduler for Frozen {
+        fn plan(&self, _: &RunView<'_>) -> Plan {
+            Plan::new()
+        }
+        fn place(&self, _: &WaitingTask, _: &[ExecutorView]) -> Placement {
+            Placement::Wait(WaitingReason::NoExecutor)
+        }
+    }
+
+    let world = World::running([task("a")]);
+    assert!(world.task("a").ready);
+    let frozen = step(&Frozen, &world.config, &world.state, &Event::Reconsider).expect("always legal");
+    assert_eq!(frozen.effects, [Effect::NotReady { task: name("a") }]);
+    let thawed = step(&DefaultScheduler::default(), &world.config, &frozen.state, &Event::Reconsider).expect("legal");
+    assert_eq!(thawed.effects, [Effect::Ready { task: name("a") }]);
+    assert_eq!(thawed.state, world.state);
 }

@@ -1,6 +1,9 @@
 //! What holds for every graph and every sequence of events.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use proptest::prelude::*;
 use runyard_executor_core::contract::{
@@ -182,7 +185,7 @@ fn apply(world: &mut World, service: &mut Service, event: Event) -> Result<(), R
     service.follow(&effects);
     service.check(world);
     let told = effects.iter().any(|effect| matches!(effect, Effect::Emit(_)));
-    let unheard = |task: &Task| Task { report_sequence: 0, ..task.clone() };
+    let unheard = |task: &Arc<Task>| Task { report_sequence: 0, ..(**task).clone() };
     let visible = |state: &RunState| (state.run.clone(), state.tasks.values().map(unheard).collect::<Vec<_>>());
     assert_eq!(told, visible(&before) != visible(&world.state), "a change and its event go together");
     Ok(())
@@ -255,7 +258,7 @@ proptest! {
         drive(&mut world, &mut service, &ends, false);
         let waits: Vec<_> = world.state.tasks.values().filter(|task| task.waiting_approval).collect();
         prop_assert_eq!(waits.is_empty(), world.state.run.phase == RunPhase::Finished, "{}", world.show());
-        let rolls_back = |task: &&Task| {
+        let rolls_back = |task: &&Arc<Task>| {
             let depends = &world.config.tasks[&task.name].depends;
             let failed = |parent: &TaskName| world.state.tasks[parent].status == TaskStatus::Failed;
             depends.iter().any(|(parent, on)| failed(parent) && on.contains(&Failure))

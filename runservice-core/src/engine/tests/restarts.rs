@@ -1,6 +1,6 @@
 //! What may be restarted, from where, and what a restart keeps.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use runyard_executor_core::contract::TaskId;
 
@@ -20,7 +20,7 @@ fn try_restart(old: &World, from: &RestartFrom) -> Result<World, Refusal> {
 }
 
 fn kept(old: &World, new: &World) -> Vec<String> {
-    let same = |task: &&crate::model::Task| old.state.tasks[&task.name].id == task.id;
+    let same = |task: &&Arc<crate::model::Task>| old.state.tasks[&task.name].id == task.id;
     new.state.tasks.values().filter(same).map(|task| task.name.to_string()).collect()
 }
 
