@@ -9,7 +9,7 @@ use runyard_executor_core::{
 
 use crate::toolbox;
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_process_driver_conforms() {
     let dir = tempfile::tempdir().unwrap();
     let pods = dir.path().join("pods");
@@ -19,7 +19,7 @@ async fn the_process_driver_conforms() {
     conformance::check(open, Container::default(), true).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_scripted_driver_conforms() {
     let driver = ScriptedDriver::new();
     conformance::check(move || Arc::new(driver.clone()), Container::default(), false).await;

@@ -45,6 +45,7 @@ pub fn cases() -> Vec<Case> {
         pods::a_removed_pod_is_gone_and_may_be_removed_again,
         pods::a_cancelled_creation_leaves_nothing,
         pods::directories_are_absolute_and_may_exist,
+        pods::pods_come_and_go_beside_each_other,
         steps::a_step_prints_and_succeeds,
         steps::an_exit_status_is_passed_on,
         steps::a_step_is_never_started_twice,
@@ -71,7 +72,8 @@ pub fn cases() -> Vec<Case> {
 
 /// Checks every promise; `with_shell`: also those that need a shell.
 ///
-/// `container` is what pods are made of.
+/// `container` is what pods are made of. Call it on a runtime with several threads, so that what a driver does for one pod
+/// can disturb another.
 ///
 /// # Panics
 /// With the names of the promises that are broken.

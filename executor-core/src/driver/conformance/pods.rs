@@ -1,5 +1,7 @@
 //! Pods are made, found and removed.
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 
 use super::world::{World, start, within};
@@ -45,4 +47,32 @@ pub(super) async fn directories_are_absolute_and_may_exist(world: World) {
         assert_eq!(dir, format!("{home}/a/b"));
     }
     within(pod.remove()).await.expect("it is removed");
+}
+
+/// Meaningful on a runtime with several threads.
+pub(super) async fn pods_come_and_go_beside_each_other(world: World) {
+    const AT_ONCE: usize = 4;
+    const ROUNDS: usize = 25;
+
+    let world = Arc::new(world);
+    let driver = world.driver();
+    driver.prepare(&world.executor()).await.expect("the driver can be used");
+    let come_and_go = |at: usize| {
+        let (world, driver) = (world.clone(), driver.clone());
+        tokio::spawn(async move {
+            for round in 0..ROUNDS {
+                let spec = world.another_spec(at * ROUNDS + round);
+                let pod = world.create_of(&*driver, spec.clone()).await.expect("a pod is created");
+                let listed = driver.pods(&world.executor()).await.expect("pods are listed");
+                assert!(listed.iter().any(|pod| *pod.id() == spec.id), "its own pod is among them");
+                pod.create_dir("~/a").await.expect("it is whole");
+                within(pod.remove()).await.expect("it is removed");
+            }
+        })
+    };
+    let all: Vec<_> = (0..AT_ONCE).map(come_and_go).collect();
+    for one in all {
+        one.await.expect("none disturbs another");
+    }
+    assert!(driver.pods(&world.executor()).await.expect("pods are listed").is_empty());
 }

@@ -63,6 +63,19 @@ impl World {
         }
     }
 
+    /// What a further pod of the same executor is made of.
+    pub(super) fn another_spec(&self, other: usize) -> PodSpec {
+        PodSpec {
+            id: PodId::parse(format!("pod-conformance-{}-{other}", self.number)).expect("an id"),
+            task: TaskId::parse(format!("task-{}-{other}", self.number)).expect("an id"),
+            ..self.spec()
+        }
+    }
+
+    pub(super) async fn create_of(&self, driver: &dyn ExecutorDriver, spec: PodSpec) -> Result<Arc<dyn Pod>> {
+        driver.create_pod(spec, &NoLog, &CancellationToken::new()).await
+    }
+
     pub(super) async fn create(&self, cancel: &CancellationToken) -> Result<Arc<dyn Pod>> {
         let driver = self.driver();
         driver.prepare(&self.executor()).await.expect("the driver can be used");

@@ -105,28 +105,40 @@ impl ProcessDriver {
             lost_after_ms: u64::try_from(spec.lost_after.as_millis()).unwrap_or(u64::MAX),
         };
         let new = self.dir.join(format!("{}{}", new_prefix(&spec.executor), spec.id));
-        create_private_dir(&new)?;
-        fs::create_dir(new.join("home"))?;
-        fs::create_dir(new.join("steps"))?;
-        let json = serde_json::to_vec(&file)?;
-        private_file().open(new.join(POD_FILE))?.write_all(&json)?;
-        fs::rename(&new, self.dir.join(spec.id.as_str()))?;
-        Ok(file)
+        let made = fill(&new, &file).and_then(|()| fs::rename(&new, self.dir.join(spec.id.as_str())));
+        if made.is_err() {
+            // What remains in spite of that is removed by the next start.
+            let _ = fs::remove_dir_all(&new);
+        }
+        made.map(|()| file)
     }
 
-    fn pod_ids(&self, owner: &ExecutorId) -> io::Result<Vec<PodId>> {
+    /// The directories that have the name of a pod, whosever they are.
+    fn pod_ids(&self) -> io::Result<Vec<PodId>> {
         let mut ids = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
-            let name = entry?.file_name();
-            let Some(name) = name.to_str() else { continue };
-            if name.starts_with(&new_prefix(owner)) {
-                fs::remove_dir_all(self.dir.join(name))?;
-            } else if let Ok(id) = PodId::parse(name) {
-                ids.push(id);
-            }
+            ids.extend(entry?.file_name().to_str().and_then(|name| PodId::parse(name).ok()));
         }
         Ok(ids)
     }
+
+    /// Removes what a crash left half-made. Only while no pod of this owner is being made.
+    fn remove_half_made(&self, owner: &ExecutorId) -> io::Result<()> {
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(&new_prefix(owner))) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn fill(dir: &Path, file: &PodFile) -> io::Result<()> {
+    create_private_dir(dir)?;
+    fs::create_dir(dir.join("home"))?;
+    fs::create_dir(dir.join("steps"))?;
+    private_file().open(dir.join(POD_FILE))?.write_all(&serde_json::to_vec(file)?)
 }
 
 fn new_prefix(executor: &ExecutorId) -> String {
@@ -136,9 +148,7 @@ fn new_prefix(executor: &ExecutorId) -> String {
 #[async_trait]
 impl ExecutorDriver for ProcessDriver {
     async fn prepare(&self, executor: &ExecutorId) -> Result<()> {
-        // Removes what a crash left half-made.
-        self.pod_ids(executor).map_err(DriverError::io("reading the directory of pods"))?;
-        Ok(())
+        self.remove_half_made(executor).map_err(DriverError::io("clearing the directory of pods"))
     }
 
     async fn archs(&self) -> Result<Vec<Arch>> {
@@ -159,7 +169,7 @@ impl ExecutorDriver for ProcessDriver {
     }
 
     async fn pods(&self, owner: &ExecutorId) -> Result<Vec<Arc<dyn Pod>>> {
-        let ids = self.pod_ids(owner).map_err(DriverError::io("reading the directory of pods"))?;
+        let ids = self.pod_ids().map_err(DriverError::io("reading the directory of pods"))?;
         let mut pods: Vec<Arc<dyn Pod>> = Vec::new();
         for id in ids {
             match self.pod_at(id) {
