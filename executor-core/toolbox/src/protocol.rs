@@ -288,8 +288,14 @@ mod tests {
 
     #[test]
     fn the_bytes_of_server_frames_are_frozen() {
-        let status =
-            ExitStatus { code: 143, signal: Some(15), reason: ExitReason::Stopped, message: None, output_end: 3 };
+        let status = ExitStatus {
+            code: 143,
+            signal: Some(15),
+            reason: ExitReason::Stopped,
+            message: None,
+            output_end: 3,
+            nothing_left: false,
+        };
         let json = r#"{"code":143,"signal":15,"reason":"stopped","output_end":3}"#;
         let golden = [
             (ServerFrame::Output { offset: 1, bytes: b"hi".to_vec() }, "0b0000001001000000000000006869".to_owned()),

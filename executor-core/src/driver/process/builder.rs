@@ -1,16 +1,16 @@
 //! What does a process driver hand on from the host?
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     ffi::{OsStr, OsString},
     fs,
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use super::ProcessDriver;
 use crate::{
-    driver::{DriverError, Result},
+    driver::{DriverError, PodId, Result},
     executor::create_private_dir,
 };
 
@@ -64,6 +64,15 @@ pub(super) struct Host {
     pub(super) toolbox: Vec<OsString>,
     pub(super) inherit: Inherit,
     pub(super) environment: BTreeMap<String, String>,
+    /// The pods that this process has made and in which nothing but steps has run: of those the supervisors know when
+    /// nothing is left, and nobody has to look for it.
+    pub(super) steps_only: Mutex<HashSet<PodId>>,
+}
+
+impl Host {
+    pub(super) fn steps_only(&self) -> MutexGuard<'_, HashSet<PodId>> {
+        self.steps_only.lock().expect("the lock is never poisoned: no panic while held")
+    }
 }
 
 impl ProcessDriverBuilder {
@@ -111,7 +120,8 @@ impl ProcessDriverBuilder {
             Some(toolbox) => toolbox,
             None => own_toolbox()?,
         };
-        let host = Host { toolbox, inherit: self.inherit, environment: self.environment };
+        let (inherit, environment, steps_only) = (self.inherit, self.environment, Mutex::default());
+        let host = Host { toolbox, inherit, environment, steps_only };
         Ok(ProcessDriver { dir, host: Arc::new(host) })
     }
 }

@@ -164,6 +164,7 @@ impl ExecutorDriver for ProcessDriver {
             log.line(&line);
         }
         let file = self.make(&spec).map_err(DriverError::io("creating the directory of the pod"))?;
+        self.host.steps_only().insert(spec.id.clone());
         let dir = self.dir.join(spec.id.as_str());
         Ok(Arc::new(ProcessPod::new(spec.id, file, dir, self.host.clone())))
     }

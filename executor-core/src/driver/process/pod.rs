@@ -67,6 +67,19 @@ impl ProcessPod {
         Ok(dirs)
     }
 
+    /// Whether it is known, without a look at the processes of the host, that nothing runs in it.
+    pub(super) fn is_known_empty(&self) -> io::Result<bool> {
+        if !self.host.steps_only().contains(&self.id) {
+            return Ok(false);
+        }
+        for dir in self.step_dirs()? {
+            if !dir.exit()?.is_some_and(|status| status.nothing_left) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     pub(super) fn lost_after(&self) -> Duration {
         Duration::from_millis(self.file.lost_after_ms)
     }
@@ -184,10 +197,14 @@ impl Pod for ProcessPod {
 
     async fn remove(&self) -> Result<()> {
         stop::stop(self, Duration::ZERO).await?;
-        remove::remove(self).await
+        remove::remove(self).await?;
+        self.host.steps_only().remove(&self.id);
+        Ok(())
     }
 
     async fn toolbox(&self, call: ToolboxCall, stdin: Option<ByteStream>) -> Result<ToolboxRun> {
+        // It may have to be killed with the pod.
+        self.host.steps_only().remove(&self.id);
         toolbox::run(self, call, stdin)
     }
 }

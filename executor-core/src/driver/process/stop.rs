@@ -82,6 +82,9 @@ fn pollable(file: OwnedFd) -> io::Result<pipe::Receiver> {
 }
 
 async fn kill_marks(pod: &ProcessPod) -> io::Result<()> {
+    if pod.is_known_empty()? {
+        return Ok(());
+    }
     let id = pod.id().clone();
     let left =
         tokio::task::spawn_blocking(move || kill_marked(MARK, id.as_str())).await.map_err(io::Error::other)??;

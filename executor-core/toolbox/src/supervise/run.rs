@@ -154,6 +154,7 @@ impl<'a> Supervisor<'a> {
                 reason: ExitReason::FailedToStart,
                 message: Some(message),
                 output_end: 0,
+                nothing_left: true,
             })?,
         }
         Ok(supervisor)
@@ -379,7 +380,8 @@ impl<'a> Supervisor<'a> {
         let message = self.spool_error.take();
         let reason = if message.is_some() { ExitReason::SpoolFailed } else { self.lifecycle.reason() };
         let output_end = self.spool.end();
-        self.record_exit(ExitStatus { code: end.code, signal: end.signal, reason, message, output_end })
+        let nothing_left = !others_live;
+        self.record_exit(ExitStatus { code: end.code, signal: end.signal, reason, message, output_end, nothing_left })
     }
 
     // All that the command wrote is in the pipe by now. A process in the background may write on for ever, so not

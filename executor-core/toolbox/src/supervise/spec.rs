@@ -139,6 +139,9 @@ pub struct ExitStatus {
     pub message: Option<String>,
     /// The length of the whole output.
     pub output_end: u64,
+    /// Whether nothing that the step started runs any more: as the subreaper of its step the supervisor knows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nothing_left: bool,
 }
 
 /// Who ended a step.

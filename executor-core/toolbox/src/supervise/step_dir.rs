@@ -144,6 +144,11 @@ impl StepDir {
         if pids.boot_id != processes::boot_id() {
             return Ok(Vec::new());
         }
+        if self.exit()?.is_some_and(|status| status.nothing_left) {
+            // Not even looked for: on a busy host there are many processes that are not of the step.
+            let supervisor = || processes::find(pids.supervisor.pid).filter(|process| process.id == pids.supervisor);
+            return kill_until_gone(|| Ok(supervisor().into_iter().collect()));
+        }
         let mut recorded = BTreeSet::from([pids.supervisor]);
         recorded.extend(pids.command);
         recorded.extend(self.survivors()?);

@@ -8,7 +8,8 @@ use runyard_toolbox::{ExitReason, ExitStatus, StepCommand, StepDir, SuperviseSpe
 use crate::support::{Gate, Step, TOOLBOX, is_running, pids, script};
 
 fn exited(code: i32, output: &[u8]) -> ExitStatus {
-    ExitStatus { code, signal: None, reason: ExitReason::Exited, message: None, output_end: output.len() as u64 }
+    let output_end = output.len() as u64;
+    ExitStatus { code, signal: None, reason: ExitReason::Exited, message: None, output_end, nothing_left: true }
 }
 
 fn lines(output: &[u8]) -> usize {
@@ -268,7 +269,7 @@ fn a_process_in_the_background_neither_holds_the_step_nor_dies_with_it() {
     client.send(ClientFrame::Attach { offset: 0 });
     gate.open();
     let (output, status) = client.read_to_exit(0);
-    assert_eq!(status.code, 4);
+    assert_eq!((status.code, status.nothing_left), (4, false));
     let survivors = step.dir.survivors().unwrap();
     let background = pids(&output)[0];
     assert!(survivors.iter().any(|survivor| survivor.pid == background), "{survivors:?}");
@@ -283,7 +284,7 @@ fn a_process_in_the_background_neither_holds_the_step_nor_dies_with_it() {
 #[test]
 fn a_step_without_survivors_lists_none() {
     let mut step = Step::start(&script("sleep 0 & wait"));
-    step.left();
+    assert!(step.left().1.nothing_left);
     assert_eq!(step.dir.survivors().unwrap(), []);
     assert!(!step.dir.is_supervisor_alive().unwrap());
 }
