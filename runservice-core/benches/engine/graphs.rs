@@ -43,7 +43,7 @@ pub(crate) async fn bench(scale: f64) -> Outcome {
             millis(after),
         );
         executor.abort();
-        left.push(yard.close().await?);
+        left.push(yard.close_keeping().await?);
     }
     Ok(())
 }

@@ -21,8 +21,12 @@ fn main() -> Outcome {
     let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
     let scale = arguments.next().map_or(Ok(1.0), |scale| scale.parse::<f64>())?;
     let only = arguments.next();
+    let dir = arguments.next();
     let is_wanted = |part: &str| only.as_deref().is_none_or(|only| only == part);
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+        if let (Some(many::MAKE_FINISHED), Some(dir)) = (only.as_deref(), dir) {
+            return many::make_finished(scale, dir.as_ref()).await;
+        }
         if is_wanted("latency") {
             latency::bench(scale).await?;
         }

@@ -1,5 +1,7 @@
 //! What do many runs cost that are over, or that wait?
 
+use std::path::Path;
+
 use futures::{StreamExt, stream};
 use runyard_runservice_core::{RunFilter, model::RunResult};
 
@@ -8,6 +10,9 @@ use crate::{
     measure::{millis, now, percentile, resident},
     null::{Yard, config, one_task},
 };
+
+/// The part of the bench that another part starts as a process of its own.
+pub(crate) const MAKE_FINISHED: &str = "make-finished";
 
 async fn create(
     yard: &Yard,
@@ -29,16 +34,30 @@ async fn create(
 }
 
 /// Runs that end as they begin, because they have no task: what remains of them is what remains of any.
-pub(crate) async fn finished(scale: f64) -> Outcome {
-    let count = (1_000_000.0 * scale).max(1_000.0) as usize;
-    let yard = Yard::open().await?;
+pub(crate) async fn make_finished(scale: f64, dir: &Path) -> Outcome {
+    let count = finished_count(scale);
+    let yard = Yard::open_in(dir).await?;
     let began = now();
     create(&yard, count, |index| config(index, &[])).await?;
     println!("{count} finished runs made in {:.0} s", began.elapsed().as_secs_f64());
     yard.data.checkpoint().await?;
-    let dir = yard.close().await?;
+    yard.close().await
+}
+
+fn finished_count(scale: f64) -> usize {
+    (1_000_000.0 * scale).max(1_000.0) as usize
+}
+
+pub(crate) async fn finished(scale: f64) -> Outcome {
+    let dir = tempfile::tempdir()?;
+    // Another process makes them, so that the memory of this one is that of a server that has just started.
+    let mut maker = tokio::process::Command::new(std::env::current_exe()?);
+    maker.arg(scale.to_string()).arg(MAKE_FINISHED).arg(dir.path());
+    if !maker.status().await?.success() {
+        return Err("the process that makes the runs failed".into());
+    }
     let began = now();
-    let yard = Yard::open_in(dir).await?;
+    let yard = Yard::open_in(dir.path()).await?;
     println!("  start: {}, resident {:.0} MiB", millis(began.elapsed()), resident()?);
     let mut pages = Vec::new();
     for page in 0..50 {
@@ -56,8 +75,7 @@ pub(crate) async fn finished(scale: f64) -> Outcome {
         millis(percentile(&mut pages, 99))
     );
     println!("  resident after it: {:.0} MiB", resident()?);
-    drop(yard.close().await?);
-    Ok(())
+    yard.close().await
 }
 
 /// Runs of few groups, of which all but the first wait.
@@ -71,6 +89,5 @@ pub(crate) async fn queued(scale: f64) -> Outcome {
         began.elapsed().as_secs_f64(),
         resident()?
     );
-    drop(yard.close().await?);
-    Ok(())
+    yard.close().await
 }

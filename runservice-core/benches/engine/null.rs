@@ -1,6 +1,6 @@
 //! A run service on a durable directory, and an executor that finishes everything at once.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use futures::StreamExt;
 use runyard_datamanager::{DataManager, WalDataManager};
@@ -25,26 +25,34 @@ pub(crate) struct Yard {
     pub(crate) storage: PosixStorage,
     shutdown: CancellationToken,
     work: JoinHandle<()>,
-    pub(crate) dir: tempfile::TempDir,
+    /// Its own, unless it was opened in another's.
+    dir: Option<tempfile::TempDir>,
 }
 
 impl Yard {
     pub(crate) async fn open() -> Outcome<Self> {
-        Self::open_in(tempfile::tempdir()?).await
+        let dir = tempfile::tempdir()?;
+        let yard = Self::open_in(dir.path()).await?;
+        Ok(Self { dir: Some(dir), ..yard })
     }
 
-    pub(crate) async fn open_in(dir: tempfile::TempDir) -> Outcome<Self> {
-        let storage = PosixStorage::open(dir.path().join("objects")).await?;
+    pub(crate) async fn open_in(dir: &Path) -> Outcome<Self> {
+        let storage = PosixStorage::open(dir.join("objects")).await?;
         let data = WalDataManager::builder(Arc::new(storage.clone())).base_path(RUN_DATA).open().await?;
         let runs = RunService::builder(data.clone(), storage.clone()).build();
         let shutdown = CancellationToken::new();
         let (running, end) = (runs.clone(), shutdown.clone());
         let work = tokio::spawn(async move { running.run(end).await.expect("the workers go on") });
-        Ok(Self { runs, data, storage, shutdown, work, dir })
+        Ok(Self { runs, data, storage, shutdown, work, dir: None })
     }
 
-    /// Ends it; its directory stays.
-    pub(crate) async fn close(self) -> Outcome<tempfile::TempDir> {
+    /// Ends it, and removes its directory if that is its own.
+    pub(crate) async fn close(self) -> Outcome {
+        self.close_keeping().await.map(drop)
+    }
+
+    /// Ends it; its directory is removed with what is returned.
+    pub(crate) async fn close_keeping(self) -> Outcome<Option<tempfile::TempDir>> {
         self.shutdown.cancel();
         self.work.await?;
         self.data.close().await;
