@@ -11,7 +11,7 @@
 //!
 //! Roles of a coordinator: `scheduler`, and `runservice/<process id>` for each process.
 
-use std::time::SystemTime;
+use std::{ops::Range, time::SystemTime};
 
 use bytes::Bytes;
 use runyard_datamanager::Collection;
@@ -242,15 +242,17 @@ pub(crate) fn log_prefix(task: &TaskId, attempt: u32, step: StepRef) -> String {
     format!("logs/{task}/data/{attempt}/{step}/")
 }
 
-/// The object of a log that begins at `offset`.
-pub(crate) fn log_chunk(prefix: &str, offset: u64) -> ObjectKey {
-    object(&format!("{prefix}{offset:020}"))
+/// The object that holds these bytes of a log. Whoever writes it, and whenever, writes the same: so a write that arrives
+/// late does no harm.
+pub(crate) fn log_chunk(prefix: &str, bytes: &Range<u64>) -> ObjectKey {
+    object(&format!("{prefix}{:020}-{:020}", bytes.start, bytes.end))
 }
 
-/// The offset that [`log_chunk`] put into a key.
-pub(crate) fn log_chunk_offset(prefix: &str, key: &ObjectKey) -> Option<u64> {
-    let digits = key.as_str().strip_prefix(prefix)?;
-    (digits.len() == 20).then(|| digits.parse().ok()).flatten()
+/// The bytes that [`log_chunk`] put into a key.
+pub(crate) fn log_chunk_bytes(prefix: &str, key: &ObjectKey) -> Option<Range<u64>> {
+    let (start, end) = key.as_str().strip_prefix(prefix)?.split_once('-')?;
+    let bytes = start.parse().ok()?..end.parse().ok()?;
+    (log_chunk(prefix, &bytes) == *key).then_some(bytes)
 }
 
 /// The object of a workspace archive.
@@ -275,9 +277,9 @@ mod tests {
     fn no_object_is_a_directory_of_another() {
         let task = TaskId::parse("t1").expect("valid");
         let keys = [
-            log_chunk(&log_prefix(&task, 1, StepRef::Setup), 0),
-            log_chunk(&log_prefix(&task, 1, StepRef::Step(0)), 7),
-            log_chunk(&log_prefix(&task, 11, StepRef::Step(10)), 7),
+            log_chunk(&log_prefix(&task, 1, StepRef::Setup), &(0..9)),
+            log_chunk(&log_prefix(&task, 1, StepRef::Step(0)), &(7..8)),
+            log_chunk(&log_prefix(&task, 11, StepRef::Step(10)), &(7..9)),
             workspace_archive(&task, 0),
             workspace_archive(&task, 10),
             cache_object("c1"),
@@ -292,7 +294,9 @@ mod tests {
     #[test]
     fn a_chunk_key_reads_back() {
         let prefix = log_prefix(&TaskId::parse("t1").expect("valid"), 1, StepRef::Step(3));
-        assert_eq!(log_chunk_offset(&prefix, &log_chunk(&prefix, 123)), Some(123));
-        assert_eq!(log_chunk_offset(&prefix, &object("logs/t1/data/1/3/x")), None);
+        assert_eq!(log_chunk_bytes(&prefix, &log_chunk(&prefix, &(123..456))), Some(123..456));
+        for stranger in ["x", "1-2", "00000000000000000123"] {
+            assert_eq!(log_chunk_bytes(&prefix, &object(&format!("logs/t1/data/1/3/{stranger}"))), None);
+        }
     }
 }

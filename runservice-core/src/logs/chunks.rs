@@ -1,10 +1,11 @@
 //! Which objects make up a log, and which of them should become one?
 //!
-//! An append stores one object under the offset where it begins. When many small ones have gathered, they are written
-//! again as one under the first one's name, and the others are deleted; a crash in between leaves objects that the
-//! longer one covers. Pure: no storage here.
+//! An append stores one object, named by the bytes of the log that it holds: what has the same name has the same content,
+//! whoever stored it and whenever it arrived. When many small ones have gathered, they are written again as one, and then
+//! deleted. A crash in between, or a write of a dead process that arrives late, leaves objects whose bytes others hold,
+//! too. Pure: no storage here.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use super::lines::LineCount;
 
@@ -21,8 +22,13 @@ pub(super) struct Chunk {
 
 impl Chunk {
     /// One whose lines are not counted.
-    pub(super) fn uncounted(offset: u64, size: u64) -> Self {
-        Self { offset, size, count: None }
+    pub(super) fn uncounted(bytes: &Range<u64>) -> Self {
+        Self { offset: bytes.start, size: bytes.end - bytes.start, count: None }
+    }
+
+    /// The bytes of the log that it holds.
+    pub(super) fn bytes(self) -> Range<u64> {
+        self.offset..self.end()
     }
 
     pub(super) fn end(self) -> u64 {
@@ -30,30 +36,43 @@ impl Chunk {
     }
 }
 
-/// The objects of a log in their order, and those that another one covers.
+/// The objects of a log in their order, and those that are not needed for it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Coverage {
     pub(super) chunks: Vec<Chunk>,
-    pub(super) covered: Vec<u64>,
+    pub(super) spare: Vec<Chunk>,
 }
 
-/// Sorts listed objects, ascending by offset, into those that make up the log and those left over from a merge.
+/// Finds the fewest objects that make up the longest log, one after the other.
 ///
-/// `Err` is the offset at which the log has a hole, or two contents.
+/// What was acknowledged is among them: whoever appends begins where such a chain ends, and a merge takes its parts away
+/// only when it is stored itself.
+///
+/// `Err` is the offset at which the log has a hole: there is something beyond it that nothing leads to.
 pub(super) fn cover(listed: impl IntoIterator<Item = Chunk>) -> Result<Coverage, u64> {
-    let mut coverage = Coverage::default();
-    let mut end = 0;
-    for chunk in listed {
-        if chunk.end() <= end {
-            coverage.covered.push(chunk.offset);
-        } else if chunk.offset == end {
-            end = chunk.end();
-            coverage.chunks.push(chunk);
-        } else {
-            return Err(end);
+    let mut listed: Vec<Chunk> = listed.into_iter().filter(|chunk| chunk.size > 0).collect();
+    listed.sort_by_key(|chunk| (chunk.offset, chunk.size));
+    // For every offset that a chain of objects leads to: how many it takes, and the last of them.
+    let mut reached: BTreeMap<u64, (usize, Option<usize>)> = BTreeMap::from([(0, (0, None))]);
+    for (index, chunk) in listed.iter().enumerate() {
+        let Some((count, _)) = reached.get(&chunk.offset).copied() else { continue };
+        let known = reached.entry(chunk.end()).or_insert((usize::MAX, None));
+        if count + 1 < known.0 {
+            *known = (count + 1, Some(index));
         }
     }
-    Ok(coverage)
+    let (end, mut last) = reached.last_key_value().map_or((0, None), |(end, (_, last))| (*end, *last));
+    if listed.iter().any(|chunk| chunk.end() > end) {
+        return Err(end);
+    }
+    let mut needed = Vec::new();
+    while let Some(index) = last {
+        needed.push(index);
+        last = reached.get(&listed[index].offset).and_then(|(_, before)| *before);
+    }
+    needed.reverse();
+    let spare = (0..listed.len()).filter(|index| needed.binary_search(index).is_err()).map(|index| listed[index]);
+    Ok(Coverage { spare: spare.collect(), chunks: needed.into_iter().map(|index| listed[index]).collect() })
 }
 
 /// A chunk below this size is merged with its small neighbours soon, so that they can come from memory.
@@ -84,6 +103,12 @@ pub(super) fn merge_at_end(chunks: &[Chunk]) -> Option<Range<usize>> {
     (small.len() >= WORTHWHILE).then_some(small)
 }
 
+/// What these become.
+pub(super) fn merged(parts: &[Chunk]) -> Chunk {
+    let start = parts.first().map_or(0, |first| first.offset);
+    Chunk::uncounted(&(start..start + total(parts)))
+}
+
 fn suffix_below(chunks: &[Chunk], size: u64) -> Range<usize> {
     let start = chunks.iter().rposition(|chunk| chunk.size >= size).map_or(0, |last| last + 1);
     start..chunks.len()
@@ -102,26 +127,39 @@ mod tests {
         sizes
             .iter()
             .map(|size| {
-                let chunk = Chunk::uncounted(offset, *size);
+                let chunk = Chunk::uncounted(&(offset..offset + size));
                 offset += size;
                 chunk
             })
             .collect()
     }
 
-    #[test]
-    fn what_a_longer_object_covers_is_left_over() {
-        let listed = [(0, 30), (10, 10), (20, 10), (30, 5)].map(|(offset, size)| Chunk::uncounted(offset, size));
-        let coverage = cover(listed).expect("whole");
-        assert_eq!(coverage.chunks, [Chunk::uncounted(0, 30), Chunk::uncounted(30, 5)]);
-        assert_eq!(coverage.covered, [10, 20]);
+    fn listed(ranges: &[(u64, u64)]) -> Vec<Chunk> {
+        ranges.iter().map(|(start, end)| Chunk::uncounted(&(*start..*end))).collect()
     }
 
     #[test]
-    fn a_hole_and_an_overlap_are_found() {
-        assert_eq!(cover([Chunk::uncounted(5, 5)]), Err(0));
-        assert_eq!(cover([(0, 10), (11, 5)].map(|(offset, size)| Chunk::uncounted(offset, size))), Err(10));
-        assert_eq!(cover([(0, 10), (8, 5)].map(|(offset, size)| Chunk::uncounted(offset, size))), Err(10));
+    fn what_a_longer_object_holds_is_spare() {
+        let coverage = cover(listed(&[(0, 10), (0, 30), (10, 20), (20, 30), (30, 35)])).expect("whole");
+        assert_eq!(coverage.chunks, listed(&[(0, 30), (30, 35)]));
+        assert_eq!(coverage.spare, listed(&[(0, 10), (10, 20), (20, 30)]));
+    }
+
+    #[test]
+    fn a_write_that_arrives_late_leads_nobody_astray() {
+        // Two bytes more than the successor of its writer had stored there before it went on.
+        let coverage = cover(listed(&[(0, 10), (10, 20), (10, 22), (20, 40)])).expect("whole");
+        assert_eq!(coverage.chunks, listed(&[(0, 10), (10, 20), (20, 40)]));
+        assert_eq!(coverage.spare, listed(&[(10, 22)]));
+        // And what it adds at the end counts.
+        assert_eq!(cover(listed(&[(0, 10), (0, 15)])).expect("whole").chunks, listed(&[(0, 15)]));
+    }
+
+    #[test]
+    fn a_hole_is_found() {
+        assert_eq!(cover(listed(&[(5, 10)])), Err(0));
+        assert_eq!(cover(listed(&[(0, 10), (11, 16)])), Err(10));
+        assert_eq!(cover(listed(&[(0, 10), (8, 13)])), Err(10));
     }
 
     #[test]
@@ -138,10 +176,10 @@ mod tests {
         let mut log: Vec<Chunk> = Vec::new();
         let mut written = 0;
         for index in 0..100_000_u64 {
-            log.push(Chunk::uncounted(index * 100, 100));
+            log.push(Chunk::uncounted(&(index * 100..index * 100 + 100)));
             written += 100;
             while let Some(range) = merge(&log) {
-                let merged = Chunk::uncounted(log[range.start].offset, total(&log[range.clone()]));
+                let merged = merged(&log[range.clone()]);
                 written += merged.size;
                 log.splice(range, [merged]);
             }

@@ -113,8 +113,7 @@ impl LiveLog {
         let fresh = bytes.slice(overlap as usize..);
         self.broadcast(stored, &fresh);
         let chunk = Chunk { offset: stored, size: fresh.len() as u64, count: Some(LineCount::of(&fresh)) };
-        // Overwriting: a put whose reply was lost may have left an object here, with the same bytes or fewer.
-        self.put(stored, fresh, "storing a log").await?;
+        self.put(chunk, fresh, "storing a log").await?;
         self.shared().chunks.push(chunk);
         self.merge(chunks::merge).await?;
         self.shared().forget_stored_tail();
@@ -173,9 +172,17 @@ impl LiveLog {
         chunk: Chunk,
         start: u64,
     ) -> Result<runyard_objectstorage::GetObject, runyard_objectstorage::Error> {
-        // Bounded: a merge may have made the object longer meanwhile, by what the next objects hold.
-        let range = GetRange::Bounded { start, end: chunk.size };
-        self.storage.get(&layout::log_chunk(&self.prefix, chunk.offset), range).await
+        self.storage.get(&layout::log_chunk(&self.prefix, &chunk.bytes()), GetRange::From(start)).await
+    }
+
+    /// Whether the log, as this process knows it, has this object.
+    pub(super) fn still_names(&self, chunk: Chunk) -> bool {
+        self.shared().chunks.contains(&chunk)
+    }
+
+    /// Finds out anew what is stored, because an object is not there that was: another process has merged it.
+    pub(super) async fn look_again(&self) -> Result<(), ClientError> {
+        self.stored().await.map(drop)
     }
 
     /// Only under the lock of appends.
@@ -184,15 +191,20 @@ impl LiveLog {
             return Ok(());
         }
         let objects = self.storage.list_objects(&self.prefix).await.map_err(unavailable("listing a log"))?;
-        let listed = objects
-            .iter()
-            .filter_map(|meta| Some(Chunk::uncounted(layout::log_chunk_offset(&self.prefix, &meta.key)?, meta.size)));
-        let coverage = chunks::cover(listed).map_err(|offset| ClientError::BadRequest {
+        let damaged = |offset| ClientError::BadRequest {
             message: format!("the stored log under `{}` is damaged at offset {offset}", self.prefix),
-        })?;
-        for offset in coverage.covered {
-            let key = layout::log_chunk(&self.prefix, offset);
-            self.storage.delete(&key).await.map_err(unavailable("tidying a log"))?;
+        };
+        let mut listed = Vec::new();
+        for meta in &objects {
+            let Some(bytes) = layout::log_chunk_bytes(&self.prefix, &meta.key) else { continue };
+            if bytes.end.checked_sub(bytes.start) != Some(meta.size) {
+                return Err(damaged(bytes.start));
+            }
+            listed.push(Chunk::uncounted(&bytes));
+        }
+        let coverage = chunks::cover(listed).map_err(damaged)?;
+        for spare in coverage.spare {
+            self.delete(spare).await?;
         }
         let mut shared = self.shared();
         let before = std::mem::replace(&mut shared.chunks, coverage.chunks);
@@ -226,18 +238,17 @@ impl LiveLog {
                 decide(&shared.chunks).map(|range| (range.clone(), shared.chunks[range].to_vec()))
             };
             let Some((range, parts)) = decided else { return Ok(()) };
-            let mut merged = Chunk::uncounted(parts[0].offset, parts.iter().map(|part| part.size).sum());
+            let mut merged = chunks::merged(&parts);
             let in_memory = self.shared().tail_bytes(merged);
             let bytes = match in_memory {
                 Some(bytes) => bytes,
                 None => self.read(&parts, merged.size).await?,
             };
             merged.count = Some(LineCount::of(&bytes));
-            self.put(merged.offset, bytes, "merging a log").await?;
+            self.put(merged, bytes, "merging a log").await?;
             self.shared().chunks.splice(range, [merged]);
-            for part in &parts[1..] {
-                let key = layout::log_chunk(&self.prefix, part.offset);
-                self.storage.delete(&key).await.map_err(unavailable("tidying a log"))?;
+            for part in parts {
+                self.delete(part).await?;
             }
         }
     }
@@ -245,17 +256,21 @@ impl LiveLog {
     async fn read(&self, parts: &[Chunk], size: u64) -> Result<Bytes, ClientError> {
         let mut all = BytesMut::with_capacity(size as usize);
         for part in parts {
-            let key = layout::log_chunk(&self.prefix, part.offset);
-            // Bounded: a merge whose answer was lost may have made the object longer, by what the next ones hold.
-            let range = GetRange::Bounded { start: 0, end: part.size };
-            let bytes = self.storage.get_range_bytes(&key, range).await.map_err(unavailable("merging a log"))?;
+            let key = layout::log_chunk(&self.prefix, &part.bytes());
+            let bytes = self.storage.get_bytes(&key).await.map_err(unavailable("merging a log"))?;
             all.extend_from_slice(&bytes);
         }
         Ok(all.freeze())
     }
 
-    async fn put(&self, offset: u64, bytes: Bytes, doing: &'static str) -> Result<(), ClientError> {
-        let key = layout::log_chunk(&self.prefix, offset);
+    async fn delete(&self, chunk: Chunk) -> Result<(), ClientError> {
+        let key = layout::log_chunk(&self.prefix, &chunk.bytes());
+        self.storage.delete(&key).await.map_err(unavailable("tidying a log"))
+    }
+
+    /// Overwriting: a put whose reply was lost may have left the same bytes there.
+    async fn put(&self, chunk: Chunk, bytes: Bytes, doing: &'static str) -> Result<(), ClientError> {
+        let key = layout::log_chunk(&self.prefix, &chunk.bytes());
         self.storage.put_bytes(&key, bytes, PutMode::Overwrite).await.map_err(unavailable(doing))
     }
 

@@ -162,7 +162,13 @@ impl Logs {
         loop {
             let parts = follower.0.parts().await.map_err(Follower::unreadable)?;
             match page::read(&self.storage, parts, place, limit).await {
-                Err(error) if error.is_not_found() && attempt < ATTEMPTS_MAX => attempt += 1,
+                Err(error) if error.is_not_found() && attempt < ATTEMPTS_MAX => {
+                    // The merge may have been that of another process.
+                    if attempt > 1 {
+                        follower.0.look_again().await.map_err(Follower::unreadable)?;
+                    }
+                    attempt += 1;
+                }
                 result => return result.map_err(Error::storage("reading a log")),
             }
         }
@@ -194,12 +200,10 @@ fn read_sealed(
     let chunks = row.chunks.into_iter().zip(ends).skip(first);
     let stored = stream::iter(chunks)
         .then(move |(start, end)| {
-            let (storage, key) = (Arc::clone(&storage), layout::log_chunk(&prefix, start));
+            let (storage, key) = (Arc::clone(&storage), layout::log_chunk(&prefix, &(start..end)));
             async move {
                 let from = offset.saturating_sub(start);
-                // Bounded: a merge whose answer was lost may have made the object longer.
-                let range = GetRange::Bounded { start: from, end: end - start };
-                let object = storage.get(&key, range).await.map_err(Error::storage("reading a log"))?;
+                let object = storage.get(&key, GetRange::From(from)).await.map_err(Error::storage("reading a log"))?;
                 Ok::<_, Error>(object.stream.map_err(|error| Error::storage("reading a log")(error)))
             }
         })
@@ -259,8 +263,13 @@ impl Reader {
                 Next::Bytes(bytes) => return Ok(Some(self.passed(bytes))),
                 Next::Stored(chunk, start) => match self.log.get(chunk, start).await {
                     Ok(opened) => self.object = Some(opened.stream),
-                    // A merge took the object away meanwhile: the next look finds the longer one.
-                    Err(error) if error.is_not_found() => {}
+                    // A merge took the object away meanwhile: of this process, which knows what became of it, or of
+                    // another one.
+                    Err(error) if error.is_not_found() => {
+                        if self.log.still_names(chunk) {
+                            self.log.look_again().await.map_err(Follower::unreadable)?;
+                        }
+                    }
                     Err(error) => return Err(Error::storage("reading a log")(error)),
                 },
                 Next::End => return Ok(None),
@@ -383,6 +392,29 @@ mod tests {
         let page = logs.sealed_page(&id, &row, LogPlace::Last, 1).await.expect("readable");
         assert_eq!(page.lines_total, 10);
         assert!(read.starts_with(text.as_bytes()) && read.ends_with(b"line 9 xxxxxxxxx\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_dead_process_wrote_and_arrives_late_takes_nothing_away() {
+        let (storage, id) = (MemoryStorage::new(), log_id());
+        let slow = FaultyStorage::new(storage.clone());
+        let before = Arc::new(Logs::new(Arc::new(slow.clone()), true));
+        let held = slow.hold(CallKind::Put, Moment::Before);
+        let late = tokio::spawn({
+            let (before, id) = (Arc::clone(&before), id.clone());
+            async move { before.append(&id, 0, Bytes::from("one\n")).await }
+        });
+        held.arrived(1).await;
+        // Its executor reconnects elsewhere, and sends what was not acknowledged, with what came meanwhile.
+        let after = Logs::new(Arc::new(storage.clone()), true);
+        assert_eq!(after.append(&id, 0, Bytes::from("one\ntwo\n")).await.expect("stored"), 8);
+        drop(held);
+        late.await.expect("no panic").expect("it arrives");
+        for logs in [after, Logs::new(Arc::new(storage), true)] {
+            let row = logs.seal(&id, None).await.expect("stored");
+            let read: Vec<_> = logs.read_sealed(&id, row, 0).try_collect().await.expect("readable");
+            assert_eq!(read.concat(), b"one\ntwo\n");
+        }
     }
 
     #[tokio::test(start_paused = true)]

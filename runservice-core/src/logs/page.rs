@@ -65,9 +65,8 @@ pub(super) async fn read(
         if chunk.count.is_some_and(|count| cutter.skip(chunk.size, count)) {
             continue;
         }
-        // Bounded: a merge may have made the object longer meanwhile, by what the next objects hold.
-        let range = GetRange::Bounded { start: 0, end: chunk.size };
-        let mut object = storage.get(&layout::log_chunk(&parts.prefix, chunk.offset), range).await?.stream;
+        let key = layout::log_chunk(&parts.prefix, &chunk.bytes());
+        let mut object = storage.get(&key, GetRange::Full).await?.stream;
         while let Some(bytes) = object.try_next().await? {
             cutter.push(&bytes);
             if cutter.is_done() {
@@ -91,8 +90,7 @@ pub(super) async fn count(
     chunks: &mut [Chunk],
 ) -> Result<(), runyard_objectstorage::Error> {
     for chunk in chunks.iter_mut().filter(|chunk| chunk.count.is_none()) {
-        let range = GetRange::Bounded { start: 0, end: chunk.size };
-        let mut object = storage.get(&layout::log_chunk(prefix, chunk.offset), range).await?.stream;
+        let mut object = storage.get(&layout::log_chunk(prefix, &chunk.bytes()), GetRange::Full).await?.stream;
         let mut count = LineCount { ends: 0, open: false };
         while let Some(bytes) = object.try_next().await? {
             let of_piece = LineCount::of(&bytes);

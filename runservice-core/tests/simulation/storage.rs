@@ -148,10 +148,9 @@ impl Machine {
         if is_damaged { bytes.slice(..bytes.len() - 1) } else { bytes }
     }
 
-    /// A killed process has handed over the bytes of a put already. That of a log would have to name another object
-    /// than its successor's, and is not sent off.
+    /// A killed process has handed over the bytes of a put already.
     fn arrive_after_death(&self, key: ObjectKey, bytes: bytes::Bytes, options: PutOptions) {
-        if key.as_str().starts_with("logs/") || self.world.is_calm() || self.state().random.chance(500) {
+        if self.world.is_calm() || self.state().random.chance(500) {
             return;
         }
         let delay = self.state().random.millis(0..10_000);
