@@ -19,6 +19,10 @@ use crate::model::{RunConfig, RunState};
 /// So many live runs are kept in memory.
 const KEPT_MAX: usize = 1_000;
 
+/// So many states of each: the one that is being stored, the one that is stored, and the one before it, at which somebody
+/// may still be looking. They share the tasks that do not differ.
+const STATES_MAX: usize = 3;
+
 /// A run as it was stored with a tag.
 #[derive(Clone)]
 pub(super) struct Kept {
@@ -30,7 +34,7 @@ pub(super) struct Kept {
 /// The turns of all runs.
 pub(crate) struct Turns {
     taken: Mutex<HashMap<RunId, Arc<tokio::sync::Mutex<()>>>>,
-    kept: Cache<RunId, Kept>,
+    kept: Cache<RunId, Arc<[Kept]>>,
 }
 
 impl Default for Turns {
@@ -55,7 +59,7 @@ impl Turns {
 
     /// What was stored with a tag.
     pub(super) fn kept(&self, run: &RunId, tag: &str) -> Option<Kept> {
-        self.kept.get(run).filter(|kept| kept.tag == tag)
+        self.kept.get(run)?.iter().find(|kept| kept.tag == tag).cloned()
     }
 
     /// Keeps what is about to be stored with a tag of its own: if it is not, nobody finds that tag.
@@ -64,7 +68,9 @@ impl Turns {
         if kept.state.run.phase.is_final() {
             self.kept.remove(&id);
         } else {
-            self.kept.insert(id, kept);
+            let earlier = self.kept.get(&id);
+            let earlier = earlier.iter().flat_map(|earlier| earlier.iter()).take(STATES_MAX - 1).cloned();
+            self.kept.insert(id, std::iter::once(kept).chain(earlier).collect());
         }
     }
 }
