@@ -20,7 +20,7 @@ use super::{
     errors::client_error,
     frames,
     lines::Lines,
-    upload::{UploadError, upload},
+    upload::{UploadError, upload_archive},
     wire::{
         CacheAsked, CacheExists, CacheFound, CacheQuery, CacheStored, CachesAsked, Commands, Heartbeat, Join, Joined,
         Line, LogQuery, Register, SiblingsSeen, Stored, WorkspaceQuery,
@@ -116,7 +116,7 @@ impl HttpClient {
     /// connection, so it is asked for again.
     async fn settle(&self, error: UploadError, fence: &Fence, doing: &'static str) -> ClientError {
         match error {
-            UploadError::Archive(message) => {
+            UploadError::Source(message) => {
                 ClientError::BadRequest { message: format!("the archive could not be read to its end: {message}") }
             }
             UploadError::Call(error @ CallError::Problem(_)) => client_error(doing)(error),
@@ -190,7 +190,7 @@ impl RunServiceClient for HttpClient {
 
     async fn put_workspace(&self, fence: &Fence, step: u32, archive: ByteStream) -> Result<()> {
         let request = self.endpoint.request(Method::PUT, &["workspace"]).query(&workspace(fence, None, step));
-        match upload(&self.endpoint, request, archive).await {
+        match upload_archive(&self.endpoint, request, archive).await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.settle(error, fence, "storing a workspace archive").await),
         }
@@ -215,7 +215,7 @@ impl RunServiceClient for HttpClient {
         let Fence { task, attempt, executor, epoch } = fence.clone();
         let query = CacheQuery { task, attempt, executor, epoch, key: key.to_owned() };
         let request = self.endpoint.request(Method::PUT, &["cache"]).query(&query);
-        let error = match upload(&self.endpoint, request, archive).await {
+        let error = match upload_archive(&self.endpoint, request, archive).await {
             Ok(answer) => match serde_json::from_slice::<CacheStored>(&answer) {
                 Ok(stored) => return Ok(stored.into()),
                 Err(error) => UploadError::Call(self.endpoint.broken(error.into())),

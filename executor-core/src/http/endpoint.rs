@@ -10,9 +10,12 @@ use bytes::Bytes;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::{Deserialize, Serialize};
 
-use super::wire::Problem;
+use super::{
+    upload::{UploadError, upload},
+    wire::Problem,
+};
 use crate::{
-    contract::StreamError,
+    contract::{ByteStream, StreamError},
     executor::{backoff::Backoff, random::Random},
 };
 
@@ -257,6 +260,13 @@ impl Endpoint {
                 Err(error) => patience.after(error).await?,
             }
         }
+    }
+
+    /// Sends something long, once, and returns the body of the answer.
+    ///
+    /// It may take any time to be made; the network and the run service may not take longer than the settings say.
+    pub async fn upload(&self, request: RequestBuilder, source: ByteStream) -> Result<Bytes, UploadError> {
+        upload(self, request, source, |source| source).await
     }
 
     async fn body(&self, mut response: Response) -> Result<Bytes, CallError> {

@@ -18,3 +18,4 @@ pub mod wire;
 
 pub use client::HttpClient;
 pub use endpoint::{CallError, Endpoint, HttpSettings, InvalidUrl, Patience};
+pub use upload::UploadError;

@@ -1,7 +1,7 @@
-//! How does an archive get to the run service, and when has that failed?
+//! How does something long get to the run service, such as an archive, and when has that failed?
 //!
-//! Three parts may be slow: whoever makes the archive, for as long as that takes; the network, which has to take
-//! something now and then; and the run service, once it has everything.
+//! Three parts may be slow: whoever makes it, for as long as that takes; the network, which has to take something now and
+//! then; and the run service, once it has everything.
 
 use std::{
     pin::Pin,
@@ -21,11 +21,11 @@ use super::{
 };
 use crate::contract::{ByteStream, StreamError};
 
-/// Why an archive did not arrive.
+/// Why something long did not arrive.
 #[derive(Debug)]
-pub(super) enum UploadError {
-    /// It could not be read to its end.
-    Archive(String),
+pub enum UploadError {
+    /// It could not be read to its end; what whoever makes it says.
+    Source(String),
     /// The run service said no, or nothing.
     Call(CallError),
 }
@@ -33,28 +33,39 @@ pub(super) enum UploadError {
 /// Whom the upload waits for.
 #[derive(Clone, Copy, Debug)]
 enum Waits {
-    Archive,
+    Source,
     Network,
     Answer,
 }
 
 /// Sends an archive in frames; returns the body of the answer.
-pub(super) async fn upload(
+pub(super) async fn upload_archive(
     endpoint: &Endpoint,
     request: RequestBuilder,
     archive: ByteStream,
 ) -> Result<Bytes, UploadError> {
+    let request = request.header("content-type", frames::MEDIA_TYPE);
+    upload(endpoint, request, archive, frames::encode).await
+}
+
+/// Sends `source` as `encode` makes a body of it; returns the body of the answer.
+pub(super) async fn upload(
+    endpoint: &Endpoint,
+    request: RequestBuilder,
+    source: ByteStream,
+    encode: fn(ByteStream) -> ByteStream,
+) -> Result<Bytes, UploadError> {
     let failure = Arc::new(Mutex::new(None));
     let noted = Arc::clone(&failure);
-    let archive = archive.map(move |piece| {
+    let source = source.map(move |piece| {
         piece.inspect_err(|error| {
             *noted.lock().expect("no panic happens while it is locked") = Some(error.to_string());
         })
     });
     let waits = watch::Sender::new(Waits::Network);
     let watching = waits.subscribe();
-    let body = Paced { framed: frames::encode(archive.boxed()), waits };
-    let request = request.header("content-type", frames::MEDIA_TYPE).body(reqwest::Body::wrap_stream(body));
+    let body = Paced { body: encode(source.boxed()), waits };
+    let request = request.body(reqwest::Body::wrap_stream(body));
     let never = Duration::MAX;
     let answer = async {
         let response = endpoint.open_within(request, never).await?;
@@ -65,7 +76,7 @@ pub(super) async fn upload(
         why = stalled(watching, endpoint) => Err(endpoint.broken(why)),
     };
     answer.map_err(|error| match failure.lock().expect("no panic happens while it is locked").take() {
-        Some(message) => UploadError::Archive(message),
+        Some(message) => UploadError::Source(message),
         None => UploadError::Call(error),
     })
 }
@@ -76,11 +87,11 @@ async fn stalled(mut waits: watch::Receiver<Waits>, endpoint: &Endpoint) -> Stre
     loop {
         let now = *waits.borrow_and_update();
         let limit = match now {
-            Waits::Archive => Duration::MAX,
+            Waits::Source => Duration::MAX,
             Waits::Network => settings.silence_max,
             Waits::Answer => settings.store_timeout,
         };
-        let not_stored = || format!("the archive was not stored within {} s", settings.store_timeout.as_secs());
+        let not_stored = || format!("what was sent was not stored within {} s", settings.store_timeout.as_secs());
         match tokio::time::timeout(limit, waits.changed()).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => {
@@ -98,7 +109,7 @@ async fn stalled(mut waits: watch::Receiver<Waits>, endpoint: &Endpoint) -> Stre
 
 /// Says whom an upload waits for.
 struct Paced {
-    framed: ByteStream,
+    body: ByteStream,
     waits: watch::Sender<Waits>,
 }
 
@@ -106,9 +117,9 @@ impl Stream for Paced {
     type Item = Result<Bytes, StreamError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let polled = self.framed.poll_next_unpin(context);
+        let polled = self.body.poll_next_unpin(context);
         self.waits.send_replace(match &polled {
-            Poll::Pending => Waits::Archive,
+            Poll::Pending => Waits::Source,
             Poll::Ready(Some(_)) => Waits::Network,
             Poll::Ready(None) => Waits::Answer,
         });

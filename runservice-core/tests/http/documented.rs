@@ -239,11 +239,16 @@ async fn an_export_comes_in_elsewhere() {
     to.management().enter_maintenance("importing").await.expect("entered");
     let url = format!("http://{}/api/data/import", to.address);
     let http = reqwest::Client::new();
-    let whole = export.concat();
-    let cut = http.post(&url).body(whole[..whole.len() - 20].to_vec()).send().await.expect("an answer");
+    let whole = Bytes::from(export.concat());
+    let cut = http.post(&url).body(whole.slice(..whole.len() - 20)).send().await.expect("an answer");
     assert_eq!(cut.status(), 400, "an export without its end");
-    let imported = http.post(&url).body(whole).send().await.expect("an answer");
-    assert_eq!(imported.status(), 200, "{}", imported.text().await.expect("text"));
+    let broken = Err(runyard_runservice_core::Error::NotExist { what: "the rest of the disk".into() });
+    let broken = futures::stream::iter([Ok(whole.slice(..20)), broken]).boxed();
+    let error = to.management().import(broken).await.expect_err("it broke off");
+    assert!(error.to_string().contains("importing"), "{error}");
+    let pieces: Vec<_> = whole.chunks(1_000).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
+    let entries = to.management().import(futures::stream::iter(pieces).boxed()).await.expect("imported");
+    assert!(entries > 0);
     to.management().leave_maintenance().await.expect("left");
     assert_eq!(to.management().get(&run.id).await.expect("it is there").run, run);
     // A host that does not offer its database says so.

@@ -270,6 +270,12 @@ impl ManagementClient {
         streams::export(&self.endpoint).await
     }
 
+    /// Takes in what [`export`](Self::export) gave, wholly or not at all: into a database that is in maintenance, and
+    /// empty. Returns how many entries there were.
+    pub async fn import(&self, export: BoxStream<'static, Result<Bytes>>) -> Result<u64> {
+        streams::import(&self.endpoint, export).await
+    }
+
     /// Refuses every change of the database, in every process, until it is ended.
     pub async fn enter_maintenance(&self, reason: &str) -> Result<()> {
         let doing = "beginning maintenance";

@@ -7,19 +7,21 @@ use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use reqwest::{Method, Response};
 use runyard_executor_core::{
     contract::StreamError,
-    http::{CallError, Endpoint, Patience, lines},
+    http::{CallError, Endpoint, Patience, UploadError, lines},
 };
 
 use crate::{
     Error, ErrorKind, EventSequence, LogRef, LogRequest, Result, SequencedEvent,
     http::{
-        management::views::{EventLine, EventsQuery, LogQuery},
+        body::JSON_LINES,
+        management::views::{EventLine, EventsQuery, Imported, LogQuery},
         problem::remote,
     },
 };
 
 const READING_LOG: &str = "reading a log";
 const FOLLOWING: &str = "following events";
+const IMPORTING: &str = "importing into the database";
 const EXPORTING: &str = "exporting the database";
 
 fn broken(doing: &'static str, source: StreamError) -> Error {
@@ -36,6 +38,17 @@ pub(super) async fn export(endpoint: &Endpoint) -> Result<BoxStream<'static, Res
     let request = || endpoint.request(Method::GET, &["data", "export"]);
     let response = endpoint.open_retried(request).await.map_err(remote(EXPORTING))?;
     Ok(bytes(response).map_err(|source| broken(EXPORTING, source)).boxed())
+}
+
+pub(super) async fn import(endpoint: &Endpoint, export: BoxStream<'static, Result<Bytes>>) -> Result<u64> {
+    let request = endpoint.request(Method::POST, &["data", "import"]).header("content-type", JSON_LINES);
+    let source = export.map_err(StreamError::from).boxed();
+    let answer = endpoint.upload(request, source).await.map_err(|error| match error {
+        UploadError::Call(error) => remote(IMPORTING)(error),
+        UploadError::Source(why) => broken(IMPORTING, why.into()),
+    })?;
+    let imported: Imported = serde_json::from_slice(&answer).map_err(|error| broken(IMPORTING, error.into()))?;
+    Ok(imported.entries)
 }
 
 struct LogReader {
