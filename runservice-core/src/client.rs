@@ -14,7 +14,7 @@ use crate::{
     Error,
     archives::limited,
     caches::CacheScopes,
-    layout,
+    layout, references,
     rows::{AssignmentRow, TaskData},
     service::Core,
 };
@@ -122,7 +122,7 @@ impl RunServiceClient for LocalClient {
 impl LocalClient {
     /// Writes whose the data of a task is that is about to be stored.
     async fn refer(&self, data: TaskData, fence: &Fence, row: &AssignmentRow) -> Result<()> {
-        let written = self.0.write_reference(data, &fence.task, &row.run).await;
+        let written = references::write(&*self.0.storage, data, &fence.task, &row.run).await;
         written.map_err(client_error("writing whose a log or an archive is"))
     }
 

@@ -48,6 +48,7 @@ mod logs;
 mod metrics;
 pub mod model;
 mod process;
+mod references;
 mod rows;
 pub mod scheduler;
 pub mod sealer;

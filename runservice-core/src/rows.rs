@@ -5,7 +5,12 @@ use std::time::SystemTime;
 use runyard_executor_core::contract::{ExecutorId, ExecutorStatus, RunId, TaskId, TaskName};
 use serde::{Deserialize, Serialize};
 
-use crate::{engine::RunEvent, logs::LineCount, process::ProcessId};
+use crate::{
+    engine::RunEvent,
+    logs::LineCount,
+    model::{Run, Task},
+    process::ProcessId,
+};
 
 /// A scheduled task: it exists exactly while the task has an assignment, and leads from the task to its run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +22,20 @@ pub(crate) struct AssignmentRow {
     pub(crate) executor: ExecutorId,
     /// Whether the executor is to be told to stop it.
     pub(crate) stop: bool,
+}
+
+impl AssignmentRow {
+    /// What follows from the state of a task.
+    pub(crate) fn of(run: &Run, task: &Task) -> Option<Self> {
+        let assignment = task.assignment.as_ref()?;
+        Some(Self {
+            run: run.id.clone(),
+            name: task.name.clone(),
+            attempt: task.attempt,
+            executor: assignment.executor.clone(),
+            stop: assignment.stop,
+        })
+    }
 }
 
 /// A registered executor.

@@ -51,13 +51,7 @@ impl Work<'_> {
                 _ => {}
             }
             let row = self.tx.get(&ASSIGNMENTS, key).await?.filter(|row| row.run == *id);
-            let expected = task.assignment.as_ref().map(|assignment| AssignmentRow {
-                run: id.clone(),
-                name: name.clone(),
-                attempt: task.attempt,
-                executor: assignment.executor.clone(),
-                stop: assignment.stop,
-            });
+            let expected = AssignmentRow::of(&state.run, task);
             if row != expected {
                 faults.push(format!("the assignment of task `{name}` was {row:?}, and not {expected:?}"));
                 match expected {

@@ -27,20 +27,20 @@ impl Core {
         attempt: u32,
         executor: &ExecutorId,
     ) -> Result<Position> {
+        let event = &Event::Assign { task: task.clone(), attempt, executor: executor.clone() };
         let assign = |tx: Tx| async move {
             // Part of what is checked at the commit: whoever clears the row has then seen every assignment.
             let row = tx.get(&EXECUTORS, executor.as_str()).await?;
             if row.is_none_or(|row| !row.is_here() || row.drain.is_some()) {
                 return Err(Error::BadRequest { message: format!("executor `{executor}` is not connected") });
             }
-            let event = Event::Assign { task: task.clone(), attempt, executor: executor.clone() };
-            Work::new(self, tx).step(run, &event).await
+            Work::new(self, tx).step(run, event).await
         };
         let committed = async {
             let _turn = self.turns.take(run).await;
             self.led(leadership, assign).await
         };
-        let (_, position) = committed.instrument(run.span("assigning a task")).await?;
+        let (_, position) = committed.instrument(run.span(event.doing())).await?;
         self.counters.tasks_assigned.add(1);
         Ok(position)
     }

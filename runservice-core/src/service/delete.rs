@@ -49,8 +49,13 @@ impl Work<'_> {
         if run.pinned {
             return Err(refuse("is pinned: unpin it before it is deleted"));
         }
-        self.release(&config, &state, TaskData::Logs).await?;
-        self.release(&config, &state, TaskData::Workspaces).await?;
+        // What it has given up already is others' or gone.
+        if !run.logs_expired {
+            self.release(&config, &state, TaskData::Logs).await?;
+        }
+        if !run.workspaces_expired {
+            self.release(&config, &state, TaskData::Workspaces).await?;
+        }
         for task in tasks.values() {
             self.tx.delete(&TASKS, layout::task_key(id, &task.id)).await?;
         }
@@ -97,8 +102,8 @@ impl Work<'_> {
                     continue;
                 }
             }
-            // Whoever has no row of its own shares nothing, or has given it up before. A restart that shares the task
-            // meanwhile writes among these rows, and then this is tried again.
+            // Whoever has no row of its own shares nothing. A restart that shares the task meanwhile writes among these
+            // rows, and then this is tried again.
             let last = !self.is_referred_to(&task.id, data).await?;
             if last && data == TaskData::Logs {
                 freed += self.forget_logs(&task.id).await?;

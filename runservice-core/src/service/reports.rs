@@ -5,7 +5,7 @@ use std::sync::Arc;
 use runyard_datamanager::{DataManager, DataManagerExt, Direction, IndexScan, Snapshot, Tx};
 use runyard_executor_core::contract::{
     ClientError, Command, ExecutorId, ExecutorStatus, Failure, FailureClass, Fence, Registration, RunId, TaskId,
-    TaskReport, TaskSpec,
+    TaskName, TaskReport, TaskSpec,
 };
 use tracing::Instrument as _;
 
@@ -23,6 +23,9 @@ use crate::{
 
 /// Why an executor is fenced off whose task waits, or is over.
 const NOT_SCHEDULED: &str = "it is not scheduled";
+
+/// What is being done when it is looked up which task a fence is about.
+const LOOKING: &str = "looking at an assignment";
 
 impl Core {
     /// Registers an executor under a new epoch, settles what became of its assignments, and tells it the rest.
@@ -202,31 +205,24 @@ impl Core {
 
     pub(crate) async fn accept(&self, fence: &Fence) -> Result<(), ClientError> {
         self.sessions.heard(&fence.executor, fence.epoch);
-        self.fenced(fence, "accepting a task", |name| Event::Accept {
-            task: name,
-            attempt: fence.attempt,
-            executor: fence.executor.clone(),
-        })
-        .await
+        let accept = |task| Event::Accept { task, attempt: fence.attempt, executor: fence.executor.clone() };
+        self.fenced(fence, accept).await
     }
 
     pub(crate) async fn report(&self, report: TaskReport) -> Result<(), ClientError> {
         self.sessions.heard(&report.fence.executor, report.fence.epoch);
-        self.fenced(&report.fence, "reporting a task", |_| Event::Report(report.clone())).await
+        let fence = report.fence.clone();
+        self.fenced(&fence, |_| Event::Report(report)).await
     }
 
     /// Makes an event happen to the run of an assignment, if the fence holds when it is committed.
-    async fn fenced(
-        &self,
-        fence: &Fence,
-        doing: &'static str,
-        event: impl Fn(runyard_executor_core::contract::TaskName) -> Event + Sync,
-    ) -> Result<(), ClientError> {
+    async fn fenced(&self, fence: &Fence, event: impl FnOnce(TaskName) -> Event) -> Result<(), ClientError> {
         // Which run it is; whether the fence holds is looked at when it is committed.
         let row = self.data.read(&self.data.snapshot(), &ASSIGNMENTS, fence.task.as_str()).await;
-        let Some(AssignmentRow { run, .. }) = row.map_err(Error::from).map_err(client_error(doing))? else {
+        let Some(AssignmentRow { run, name, .. }) = row.map_err(Error::from).map_err(client_error(LOOKING))? else {
             return Err(fenced_off(fence, NOT_SCHEDULED.to_owned()));
         };
+        let event = event(name);
         let commit = async {
             let _turn = self.turns.take(&run).await;
             let change = self.data.transact(|tx| {
@@ -236,16 +232,16 @@ impl Core {
                         Ok(row) => row,
                         Err(reason) => return Ok(Err(reason)),
                     };
-                    Work::new(self, tx).step(&row.run, &event(row.name)).await?;
+                    Work::new(self, tx).step(&row.run, event).await?;
                     Ok::<_, Error>(Ok(()))
                 }
             });
             change.await
         };
-        match commit.instrument(run.span(doing)).await {
+        match commit.instrument(run.span(event.doing())).await {
             Ok((Ok(()), _)) => Ok(()),
             Ok((Err(reason), _)) => Err(fenced_off(fence, reason)),
-            Err(error) => Err(client_error(doing)(error)),
+            Err(error) => Err(client_error(event.doing())(error)),
         }
     }
 
@@ -255,7 +251,7 @@ impl Core {
         match checked {
             Ok((Ok(row), _)) => Ok(row),
             Ok((Err(reason), _)) => Err(fenced_off(fence, reason)),
-            Err(error) => Err(client_error("looking at an assignment")(error)),
+            Err(error) => Err(client_error(LOOKING)(error)),
         }
     }
 

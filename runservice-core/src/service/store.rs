@@ -139,8 +139,6 @@ impl<'a> Work<'a> {
 
     async fn save_effect(&self, config: &RunConfig, state: &RunState, effect: Effect) -> Result<()> {
         let run = &state.run;
-        let assignment =
-            |name, attempt, executor, stop| AssignmentRow { run: run.id.clone(), name, attempt, executor, stop };
         match effect {
             Effect::Ready { task } => {
                 let row = WaitingTask::new(config, state, &task, self.tx.position().lsn);
@@ -153,11 +151,10 @@ impl<'a> Work<'a> {
                     self.tx.delete(&READY, task.id.as_str()).await?;
                 }
             }
-            Effect::AssignmentAdded { task, id, attempt, executor } => {
-                self.tx.put(&ASSIGNMENTS, id.as_str(), &assignment(task, attempt, executor, false)).await?;
-            }
-            Effect::StopAssignment { task, id, attempt, executor } => {
-                self.tx.put(&ASSIGNMENTS, id.as_str(), &assignment(task, attempt, executor, true)).await?;
+            Effect::AssignmentAdded { task, id, .. } | Effect::StopAssignment { task, id, .. } => {
+                if let Some(row) = state.tasks.get(&task).and_then(|task| AssignmentRow::of(run, task)) {
+                    self.tx.put(&ASSIGNMENTS, id.as_str(), &row).await?;
+                }
             }
             Effect::AssignmentRemoved { id, .. } => self.tx.delete(&ASSIGNMENTS, id.as_str()).await?,
             Effect::SealLog { id, attempt, step, end, .. } => {

@@ -2,11 +2,12 @@
 
 use futures::{StreamExt, TryStreamExt, stream};
 use runyard_datamanager::{DataManagerExt, KeyRange};
-use runyard_objectstorage::{ObjectStorageExt, PutMode};
+use runyard_objectstorage::ObjectStorageExt;
 
 use crate::{
     Error, Result,
     layout::{self, CHORES},
+    references,
     rows::Chore,
     service::Core,
 };
@@ -37,13 +38,12 @@ async fn do_all(core: &Core, chores: Vec<Chore>) -> Result<()> {
 
 async fn do_one(core: &Core, chore: Chore) -> Result<()> {
     match &chore {
-        Chore::Refer { data, task, run } => core.write_reference(*data, task, run).await?,
+        Chore::Refer { data, task, run } => references::write(&*core.storage, *data, task, run).await?,
         Chore::Release { data, task, last: true, .. } => {
             delete_all(core, &layout::task_data_prefix(*data, task)).await?;
         }
         Chore::Release { data, task, run, last: false } => {
-            let key = layout::reference(*data, task, run);
-            core.storage.delete(&key).await.map_err(Error::storage("removing a reference"))?;
+            references::remove(&*core.storage, *data, task, run).await?;
         }
         Chore::DropCache { object } => {
             core.storage
@@ -74,18 +74,4 @@ async fn delete_all(core: &Core, prefix: &str) -> Result<()> {
     }
     core.counters.objects_expired.add(objects.len() as u64);
     Ok(())
-}
-
-impl Core {
-    /// Writes the object that says that a run refers to the data of a task.
-    pub(crate) async fn write_reference(
-        &self,
-        data: crate::rows::TaskData,
-        task: &runyard_executor_core::contract::TaskId,
-        run: &runyard_executor_core::contract::RunId,
-    ) -> Result<()> {
-        let key = layout::reference(data, task, run);
-        let put = self.storage.put_bytes(&key, bytes::Bytes::new(), PutMode::Overwrite).await;
-        put.map_err(Error::storage("writing a reference"))
-    }
 }

@@ -1,16 +1,18 @@
 //! When has something been kept for long enough? The leader's.
 //!
-//! What is oldest is first in an index, so the next thing to do is known: this sleeps until then. Nothing can become due
-//! earlier than what it sleeps for, but for what is unpinned, and when the wall clock is set; so it looks once an hour
+//! What is oldest is first in an index, so the next thing to do is known: this sleeps until then, or until a run is unpinned.
+//! Nothing else can become due earlier than what it sleeps for, but when the wall clock is set; so it looks once an hour
 //! besides. What must not exceed a total size is added up then, too: there is no event for "too much".
 
 use std::time::{Duration, SystemTime};
 
-use runyard_datamanager::{DataManagerExt, Direction, IndexScan, KeyRange};
+use futures::{TryStreamExt, stream::BoxStream};
+use runyard_datamanager::{Committed, DataManagerExt, Direction, IndexScan, KeyRange};
 use runyard_executor_core::contract::RunId;
 
 use crate::{
     Error, EventSequence, Result,
+    engine::Change,
     layout::{self, Aging, CACHES, CACHES_BY_USE, EVENTS, EVENTS_EXPIRED, LOGS, RUNS, RUNS_BY_AGE},
     model::Run,
     rows::TaskData,
@@ -27,6 +29,7 @@ const PAGE: usize = 100;
 const EVENTS_AT_A_TIME: usize = 1_000;
 
 pub(super) async fn run(core: &Core) -> Result<()> {
+    let mut changes = core.data.follow(core.data.snapshot().position());
     loop {
         let mut next = LOOKS_EVERY;
         for aging in [Aging::Run, Aging::Logs, Aging::Workspaces] {
@@ -39,8 +42,28 @@ pub(super) async fn run(core: &Core) -> Result<()> {
         if let Some(most) = core.settings.caches_bytes_max {
             shrink_caches(core, most).await?;
         }
-        tokio::time::sleep(next).await;
+        tokio::select! {
+            () = tokio::time::sleep(next) => {}
+            unpinned = unpinned(&mut changes) => {
+                if !unpinned? {
+                    return Ok(());
+                }
+            }
+        }
     }
+}
+
+/// Waits until a run is unpinned; or says that there will be no more changes.
+async fn unpinned(changes: &mut BoxStream<'static, runyard_datamanager::Result<Committed>>) -> Result<bool> {
+    while let Some(committed) = changes.try_next().await? {
+        for change in committed.changes.iter().filter(|change| change.collection == EVENTS.name()) {
+            let Some(value) = &change.value else { continue };
+            if EVENTS.decode(&change.key, value)?.event.change == (Change::RunPinned { pinned: false }) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// How long it is until something that old may go; zero: it may now.

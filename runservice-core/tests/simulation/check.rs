@@ -35,18 +35,20 @@ pub(crate) async fn check(world: &World, history: &History, runs: &RunService) -
     promises.followed.iter().try_for_each(|followed| check_followed(world, &logs, followed))
 }
 
-/// Nothing is stored of runs that are there no more.
+/// Nothing is stored of runs that are there no more, or have given up their logs.
 async fn check_objects(world: &World, history: &History) -> Result<(), String> {
     let objects = world.storage.list_objects("logs/").await.map_err(|error| error.to_string())?;
     for object in objects {
         let parts: Vec<_> = object.key.as_str().split('/').collect();
-        let of_task = |state: &RunState| state.tasks.values().any(|task| parts[1] == task.id.as_str());
+        let of_task = |RunState { run, tasks }: &RunState| {
+            tasks.values().any(|task| parts[1] == task.id.as_str() && history.keeps_logs(run, &task.id))
+        };
         let is_referred_to = match parts[2] {
             "runs" => history.runs.iter().any(|(run, state)| run.as_str() == parts[3] && of_task(state)),
             _ => history.runs.values().any(of_task),
         };
         if !is_referred_to {
-            return Err(format!("`{}` is left of what was deleted", object.key));
+            return Err(format!("`{}` is left of what was deleted or given up", object.key));
         }
     }
     Ok(())
@@ -144,7 +146,7 @@ fn check_consumed(promises: &Promises, history: &History) -> Result<(), String> 
 async fn read_logs(history: &History, runs: &RunService) -> Result<BTreeMap<LogId, Vec<u8>>, String> {
     let mut logs = BTreeMap::new();
     for state in history.runs.values() {
-        for task in state.tasks.values() {
+        for task in state.tasks.values().filter(|task| history.keeps_logs(&state.run, &task.id)) {
             let steps = (0..task.steps.len() as u32).map(StepRef::Step);
             let steps: Vec<_> = std::iter::once(StepRef::Setup).chain(steps).collect();
             for (attempt, step) in (1..=task.attempt).flat_map(|attempt| steps.iter().map(move |step| (attempt, *step)))

@@ -36,6 +36,9 @@ pub(crate) async fn consume(world: Arc<World>, index: u64) {
             };
             let Some(Ok(event)) = next else { break };
             after = event.sequence;
+            if event.event.change == Change::RunLogsExpired {
+                world.count("runs whose logs expired");
+            }
             if let Change::TaskStatus { task, id, attempt, status: TaskStatus::Running, .. } = &event.event.change
                 && seen.insert((id.clone(), *attempt))
                 && random.chance(250)
@@ -83,7 +86,8 @@ async fn follow(world: Arc<World>, run: RunId, task: TaskName, log: LogId, mut r
             () = &mut until => None,
             read = reading => Some(read),
         };
-        let is_refused = matches!(&read, Some(Err(error)) if error.contains("has no step"));
+        let for_ever = |error: &str| error.contains("has no step") || error.contains("is not kept any more");
+        let is_refused = matches!(&read, Some(Err(error)) if for_ever(error));
         if world.is_over() || is_refused || world.promises().to_delete.contains(&run) {
             break;
         }

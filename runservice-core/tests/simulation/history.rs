@@ -34,6 +34,8 @@ pub(crate) struct History {
     pub(crate) queue: BTreeMap<Bytes, RunId>,
     pub(crate) idempotency: BTreeMap<String, RunId>,
     pub(crate) logs: BTreeMap<String, LogRow>,
+    /// What runs have of the tasks that they share, by task and run.
+    pub(crate) references: BTreeMap<String, ReferenceRow>,
     /// Whatever is to be done yet about objects.
     pub(crate) chores: BTreeMap<Bytes, serde_json::Value>,
     /// Runs that are there no more.
@@ -52,6 +54,12 @@ pub(crate) struct AssignmentRow {
     pub(crate) attempt: u32,
     pub(crate) executor: ExecutorId,
     pub(crate) stop: bool,
+}
+
+/// What a run has of a task that it shares.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct ReferenceRow {
+    pub(crate) logs: bool,
 }
 
 /// A registered executor.
@@ -96,6 +104,7 @@ impl History {
             queue: BTreeMap::new(),
             idempotency: BTreeMap::new(),
             logs: BTreeMap::new(),
+            references: BTreeMap::new(),
             chores: BTreeMap::new(),
             deleted: BTreeSet::new(),
             events: Vec::new(),
@@ -137,6 +146,7 @@ impl History {
             "ready" => put(&mut self.ready, text(&change.key), change),
             "running" => put(&mut self.running, text(&change.key), change),
             "queue" => put(&mut self.queue, change.key.clone(), change),
+            "references" => put(&mut self.references, text(&change.key), change),
             "chores" => put(&mut self.chores, change.key.clone(), change),
             "idempotency" => put(&mut self.idempotency, text(&change.key), change),
             "logs" => {
@@ -309,6 +319,18 @@ impl History {
     pub(crate) fn unfinished(&self) -> Vec<RunId> {
         let open = self.runs.values().filter(|state| !state.run.phase.is_final());
         open.map(|state| state.run.id.clone()).collect()
+    }
+
+    /// The runs whose logs would expire if they are ever to.
+    pub(crate) fn kept(&self) -> Vec<RunId> {
+        let kept = self.runs.values().map(|state| &state.run).filter(|run| !run.pinned && !run.logs_expired);
+        kept.map(|run| run.id.clone()).collect()
+    }
+
+    /// Whether a run is to have the logs of one of its tasks: they have not expired, nor had they when it was restarted.
+    pub(crate) fn keeps_logs(&self, run: &Run, task: &TaskId) -> bool {
+        let shares = self.references.get(&format!("{task}/{}", run.id));
+        !run.logs_expired && shares.is_none_or(|reference| reference.logs)
     }
 
     /// The task of an id, in whichever run.

@@ -32,7 +32,7 @@ use simulate::{simulate, simulate_all};
 const SEEDS: std::ops::Range<u64> = 0..200;
 
 /// What a simulation must meet often enough to say something about it.
-const MET: [&str; 34] = [
+const MET: [&str; 35] = [
     "annotations",
     "approvals",
     "attempts that began",
@@ -67,6 +67,7 @@ const MET: [&str; 34] = [
     "runs that were deleted",
     "runs that were restarted",
     "runs that were stopped",
+    "runs whose logs expired",
 ];
 
 /// Of how many seeds it must be met in one.

@@ -151,7 +151,8 @@ fn service(
         true => Arc::new(Reckless(data)),
         false => Arc::new(data),
     };
-    let settings = Settings { lost_after: world.profile.lost_after, ..Settings::default() };
+    let (lost_after, logs_keep_for) = (world.profile.lost_after, world.profile.logs_keep_for);
+    let settings = Settings { lost_after, logs_keep_for, ..Settings::default() };
     let mut builder = RunService::builder(data, machine.clone())
         .clock(Clock::new(world.began, index))
         .ids(IdSource::from_seed(random.next()))

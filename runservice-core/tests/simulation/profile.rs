@@ -40,6 +40,8 @@ pub(crate) struct Profile {
     pub(crate) lost_after: Duration,
     /// How long a commit waits for the storage.
     pub(crate) commit_timeout: Duration,
+    /// How long finished runs keep their logs; none: for ever.
+    pub(crate) logs_keep_for: Option<Duration>,
 }
 
 impl Profile {
@@ -67,6 +69,7 @@ impl Profile {
             failures: random.pick(&[0, 100, 300]),
             lost_after: Duration::from_secs(random.pick(&[30, 120, 600])),
             commit_timeout: Duration::from_secs(random.pick(&[5, 30, 30])),
+            logs_keep_for: random.pick(&[None, None, Some(30), Some(300)]).map(Duration::from_secs),
         }
     }
 

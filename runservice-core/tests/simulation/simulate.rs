@@ -143,12 +143,13 @@ async fn run(world: &Arc<World>, actors: &mut Actors) -> Result<(), String> {
     check(world, &observer.history, &process.runs).await
 }
 
-/// Waits until all runs have ended.
+/// Waits until all runs have ended, and whatever expires has.
 async fn finish(world: &Arc<World>, observer: &mut Observer) -> Result<(), String> {
     let (mut last, mut since) = (observer.history.position, Instant::now());
     loop {
         observer.look().await;
-        if observer.history.unfinished().is_empty() && observer.history.chores.is_empty() {
+        let has_ended = observer.history.unfinished().is_empty() && observer.history.chores.is_empty();
+        if has_ended && (world.profile.logs_keep_for.is_none() || observer.history.kept().is_empty()) {
             return Ok(());
         }
         if observer.history.position != last {
@@ -164,7 +165,9 @@ async fn finish(world: &Arc<World>, observer: &mut Observer) -> Result<(), Strin
 /// What is not at its end, and why it waits.
 async fn why_stuck(world: &Arc<World>, observer: &Observer) -> String {
     let chores = observer.history.chores.values();
-    let mut why = format!("nothing happens any more, and left are these chores, {chores:?}, and these runs:");
+    let kept = if world.profile.logs_keep_for.is_some() { observer.history.kept() } else { Vec::new() };
+    let mut why = "nothing happens any more, and left are".to_owned();
+    why += &format!(" these chores, {chores:?}, the logs of these runs, {kept:?}, and these runs:");
     let Some(process) = world.processes().into_iter().next() else { return format!("{why} no process is alive") };
     for run in observer.history.unfinished() {
         match process.runs.get(&run).await {

@@ -527,3 +527,16 @@ async fn what_is_shared_outlives_a_run_that_is_deleted_before_anything_expires()
     let objects = yard.objects().await;
     assert!(objects.iter().any(|key| key.starts_with("workspacearchives/") && key.contains("/data/")), "{objects:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_pinned_for_long_is_given_up_as_soon_as_it_is_unpinned() {
+    let yard = aging_yard(Settings { logs_keep_for: Some(Duration::from_secs(60)), ..Settings::default() });
+    let mut hand = yard.executor().await;
+    let run = failed_run(&yard, &mut hand).await;
+    yard.runs.set_pinned(&run.id, true).await.expect("pinned");
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(!yard.runs.get(&run.id).await.expect("it is there").run.logs_expired);
+    yard.runs.set_pinned(&run.id, false).await.expect("unpinned");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(yard.runs.get(&run.id).await.expect("it is there").run.logs_expired);
+}
