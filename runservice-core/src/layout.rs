@@ -180,6 +180,7 @@ pub(crate) fn chore_key(chore: &Chore) -> String {
         Chore::Refer { data, task, run } | Chore::Release { data, task, run, .. } => {
             format!("{}/{task}/{run}", data_folder(*data))
         }
+        Chore::TidyLog { task, attempt, step } => format!("logs/{}", log_key(task, *attempt, *step)),
         Chore::DropCache { object } => format!("caches/{object}"),
     }
 }

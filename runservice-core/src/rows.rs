@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use runyard_executor_core::contract::{ExecutorId, ExecutorStatus, RunId, TaskId, TaskName};
+use runyard_executor_core::contract::{ExecutorId, ExecutorStatus, RunId, StepRef, TaskId, TaskName};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -232,6 +232,8 @@ pub(crate) enum Chore {
     Refer { data: TaskData, task: TaskId, run: RunId },
     /// Remove it. `last`: and all that there is.
     Release { data: TaskData, task: TaskId, run: RunId, last: bool },
+    /// Remove what a sealed log does not need.
+    TidyLog { task: TaskId, attempt: u32, step: StepRef },
     /// Remove the object of a cache entry.
     DropCache { object: String },
 }

@@ -9,11 +9,12 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use runyard_executor_core::contract::{ClientError, StepRef, TaskId};
+use runyard_executor_core::contract::{ClientError, StepRef};
 use runyard_objectstorage::{GetRange, ObjectStorage, ObjectStorageExt, PutMode};
 use tokio::sync::watch;
 
 use super::{
+    LogId,
     chunks::{self, Chunk},
     lines::LineCount,
     page::{self, Parts},
@@ -27,6 +28,8 @@ const TAIL_KEPT: u64 = 256 * 1024;
 #[derive(Debug)]
 pub(super) struct LiveLog {
     step: StepRef,
+    /// Whether other processes may write it, too: perhaps one that believes to be the only one.
+    is_shared: bool,
     prefix: String,
     storage: Arc<dyn ObjectStorage>,
     /// Held while an append is being stored: appends of one log are stored one after another.
@@ -41,6 +44,8 @@ struct Shared {
     is_known: bool,
     /// What is stored, in order.
     chunks: Vec<Chunk>,
+    /// Whether there are objects besides, which are left for later.
+    has_spare: bool,
     /// Where the first piece of the tail begins.
     tail_start: u64,
     tail: VecDeque<Bytes>,
@@ -63,10 +68,11 @@ pub(super) enum Next {
 }
 
 impl LiveLog {
-    pub(super) fn new(storage: Arc<dyn ObjectStorage>, task: &TaskId, attempt: u32, step: StepRef) -> Self {
+    pub(super) fn new(storage: Arc<dyn ObjectStorage>, (task, attempt, step): &LogId, is_shared: bool) -> Self {
         Self {
-            step,
-            prefix: layout::log_prefix(task, attempt, step),
+            step: *step,
+            is_shared,
+            prefix: layout::log_prefix(task, *attempt, *step),
             storage,
             appends: tokio::sync::Mutex::default(),
             shared: Mutex::default(),
@@ -120,20 +126,21 @@ impl LiveLog {
         Ok(chunk.end())
     }
 
-    /// Ends the log for its followers, and tidies what is stored; returns what is stored.
-    ///
-    /// `shared`: another process may have written it meanwhile.
-    pub(super) async fn seal(&self, shared: bool) -> Result<Vec<Chunk>, ClientError> {
+    /// Merges what is small at the end of a log that nothing more comes to. Returns what it consists of, and whether there
+    /// are other objects, too.
+    pub(super) async fn seal(&self) -> Result<(Vec<Chunk>, bool), ClientError> {
         let _appends = self.appends.lock().await;
-        self.shared().is_known &= !shared;
+        // Another process may have written it meanwhile.
+        self.shared().is_known &= !self.is_shared;
         self.find_stored().await?;
         self.merge(chunks::merge_at_end).await?;
         let mut chunks = self.shared().chunks.clone();
         page::count(&self.storage, &self.prefix, &mut chunks)
             .await
             .map_err(unavailable("counting the lines of a log"))?;
-        self.shared().chunks.clone_from(&chunks);
-        Ok(chunks)
+        let mut shared = self.shared();
+        shared.chunks.clone_from(&chunks);
+        Ok((chunks, shared.has_spare))
     }
 
     /// What there is at the moment; whether it grows is another matter.
@@ -203,9 +210,7 @@ impl LiveLog {
             listed.push(Chunk::uncounted(&bytes));
         }
         let coverage = chunks::cover(listed).map_err(damaged)?;
-        for spare in coverage.spare {
-            self.delete(spare).await?;
-        }
+        self.spare(coverage.spare).await?;
         let mut shared = self.shared();
         let before = std::mem::replace(&mut shared.chunks, coverage.chunks);
         for chunk in &mut shared.chunks {
@@ -247,9 +252,7 @@ impl LiveLog {
             merged.count = Some(LineCount::of(&bytes));
             self.put(merged, bytes, "merging a log").await?;
             self.shared().chunks.splice(range, [merged]);
-            for part in parts {
-                self.delete(part).await?;
-            }
+            self.spare(parts).await?;
         }
     }
 
@@ -263,9 +266,17 @@ impl LiveLog {
         Ok(all.freeze())
     }
 
-    async fn delete(&self, chunk: Chunk) -> Result<(), ClientError> {
-        let key = layout::log_chunk(&self.prefix, &chunk.bytes());
-        self.storage.delete(&key).await.map_err(unavailable("tidying a log"))
+    /// Removes what is not needed; or leaves it until the log is sealed, where another process may have chosen it.
+    async fn spare(&self, chunks: Vec<Chunk>) -> Result<(), ClientError> {
+        if self.is_shared {
+            self.shared().has_spare |= !chunks.is_empty();
+            return Ok(());
+        }
+        for chunk in chunks {
+            let key = layout::log_chunk(&self.prefix, &chunk.bytes());
+            self.storage.delete(&key).await.map_err(unavailable("tidying a log"))?;
+        }
+        Ok(())
     }
 
     /// Overwriting: a put whose reply was lost may have left the same bytes there.

@@ -19,7 +19,7 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
 use runyard_executor_core::contract::{ClientError, LogEnd, StepRef, TaskId};
-use runyard_objectstorage::{GetRange, ObjectStorage};
+use runyard_objectstorage::{GetRange, ObjectStorage, ObjectStorageExt};
 use tokio::sync::watch;
 
 pub(crate) use self::lines::LineCount;
@@ -36,6 +36,14 @@ use crate::{Error, Result, layout, rows::LogRow};
 
 /// Names a log: a task, the attempt, and the setup or a step.
 pub(crate) type LogId = (TaskId, u32, StepRef);
+
+/// What a log comes to.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) row: LogRow,
+    /// Whether there are objects that it does not need.
+    pub(crate) has_spare: bool,
+}
 
 /// The logs of all tasks.
 #[derive(Debug)]
@@ -64,20 +72,35 @@ impl Logs {
 
     /// Says what the row of a log must hold that nothing more comes to; `end` is what the executor said of its end.
     ///
-    /// Doing it again changes nothing. Call [`Logs::close`] once the row is committed.
-    pub(crate) async fn seal(&self, id: &LogId, end: Option<&LogEnd>) -> Result<LogRow> {
-        let chunks = self.live(id).seal(self.shared).await.map_err(|source| Error::Internal {
+    /// Doing it again changes nothing. Call [`Logs::close`] once the row is committed, and [`Logs::tidy`] if there is
+    /// something to tidy.
+    pub(crate) async fn seal(&self, id: &LogId, end: Option<&LogEnd>) -> Result<Sealed> {
+        let (chunks, has_spare) = self.live(id).seal().await.map_err(|source| Error::Internal {
             message: "the end of a log cannot be stored at the moment".into(),
             source: Some(source.into()),
         })?;
         let bytes = chunks.last().map_or(0, |chunk| chunk.end());
-        Ok(LogRow {
+        let row = LogRow {
             bytes,
             chunks: chunks.iter().map(|chunk| chunk.offset).collect(),
             lines: chunks.iter().filter_map(|chunk| chunk.count).collect(),
             missing: end.map_or(0, |end| end.bytes.saturating_sub(bytes)),
             sha256: end.and_then(|end| end.sha256.clone()),
-        })
+        };
+        Ok(Sealed { row, has_spare })
+    }
+
+    /// Removes the objects that the committed row of a log does not name.
+    pub(crate) async fn tidy(&self, id: &LogId, row: &LogRow) -> Result<()> {
+        let prefix = layout::log_prefix(&id.0, id.1, id.2);
+        let named: HashSet<_> = page::chunks_of(row).map(|chunk| chunk.bytes()).collect();
+        let objects = self.storage.list_objects(&prefix).await.map_err(Error::storage("listing a log"))?;
+        for object in objects {
+            if layout::log_chunk_bytes(&prefix, &object.key).is_some_and(|bytes| !named.contains(&bytes)) {
+                self.storage.delete(&object.key).await.map_err(Error::storage("tidying a log"))?;
+            }
+        }
+        Ok(())
     }
 
     /// Ends a log for its followers: it is sealed, or its step will never run.
@@ -144,12 +167,8 @@ impl Logs {
 
     /// Reads some lines of a sealed log.
     pub(crate) async fn sealed_page(&self, id: &LogId, row: &LogRow, place: LogPlace, limit: usize) -> Result<LogPage> {
-        let ends = row.chunks.iter().skip(1).copied().chain([row.bytes]);
-        let chunks = row.chunks.iter().zip(ends).zip(&row.lines);
-        let chunks =
-            chunks.map(|((offset, end), count)| Chunk { offset: *offset, size: end - offset, count: Some(*count) });
         let prefix = layout::log_prefix(&id.0, id.1, id.2);
-        let parts = Parts { prefix, chunks: chunks.collect(), tail: Vec::new() };
+        let parts = Parts { prefix, chunks: page::chunks_of(row).collect(), tail: Vec::new() };
         let page = page::read(&self.storage, parts, place, limit).await.map_err(Error::storage("reading a log"))?;
         Ok(LogPage { ended: true, missing: row.missing, ..page })
     }
@@ -178,7 +197,7 @@ impl Logs {
         let mut live = self.lock();
         let log = live
             .entry(id.clone())
-            .or_insert_with(|| Arc::new(LiveLog::new(Arc::clone(&self.storage), &id.0, id.1, id.2)));
+            .or_insert_with(|| Arc::new(LiveLog::new(Arc::clone(&self.storage), id, self.shared)));
         Arc::clone(log)
     }
 
@@ -194,15 +213,13 @@ fn read_sealed(
     offset: u64,
 ) -> BoxStream<'static, Result<Bytes>> {
     let prefix = layout::log_prefix(&id.0, id.1, id.2);
-    let first = row.chunks.partition_point(|start| *start <= offset).saturating_sub(1);
     let missing = row.missing;
-    let ends: Vec<u64> = row.chunks.iter().skip(1).copied().chain([row.bytes]).collect();
-    let chunks = row.chunks.into_iter().zip(ends).skip(first);
+    let chunks: Vec<_> = page::chunks_of(&row).map(Chunk::bytes).filter(|bytes| bytes.end > offset).collect();
     let stored = stream::iter(chunks)
-        .then(move |(start, end)| {
-            let (storage, key) = (Arc::clone(&storage), layout::log_chunk(&prefix, &(start..end)));
+        .then(move |bytes| {
+            let (storage, key) = (Arc::clone(&storage), layout::log_chunk(&prefix, &bytes));
             async move {
-                let from = offset.saturating_sub(start);
+                let from = offset.saturating_sub(bytes.start);
                 let object = storage.get(&key, GetRange::From(from)).await.map_err(Error::storage("reading a log"))?;
                 Ok::<_, Error>(object.stream.map_err(|error| Error::storage("reading a log")(error)))
             }
@@ -320,7 +337,7 @@ mod tests {
         let id = log_id();
         let bytes = append_lines(&logs, &id, LINES, 100_000).await;
         assert!(bytes > 20 << 20, "{bytes}");
-        let row = logs.seal(&id, None).await.expect("stored");
+        let row = logs.seal(&id, None).await.expect("stored").row;
         assert!(row.chunks.len() as u64 <= bytes / (1 << 20) + 80, "{}", row.chunks.len());
         for first in [0, 1, 77_777, LINES - 100] {
             let before = storage.calls(CallKind::Get);
@@ -362,7 +379,7 @@ mod tests {
         let bytes = append_lines(&before, &id, 1_000, 999).await;
         let after = Logs::new(storage, false);
         assert_eq!(after.append(&id, bytes, Bytes::from("open end")).await.expect("stored"), bytes + 8);
-        let row = after.seal(&id, None).await.expect("stored");
+        let row = after.seal(&id, None).await.expect("stored").row;
         let page = after.sealed_page(&id, &row, LogPlace::Last, 2).await.expect("readable");
         assert_eq!((page.lines_total, texts(&page)[1].as_str()), (1_001, "open end"));
     }
@@ -385,7 +402,7 @@ mod tests {
             _ => Verdict::Pass,
         });
         logs.seal(&id, None).await.expect_err("it was not answered");
-        let row = logs.seal(&id, None).await.expect("stored");
+        let row = logs.seal(&id, None).await.expect("stored").row;
         let read: Vec<_> = logs.read_sealed(&id, row.clone(), 0).try_collect().await.expect("readable");
         let read = read.concat();
         assert_eq!(read.len() as u64, row.bytes);
@@ -411,9 +428,43 @@ mod tests {
         drop(held);
         late.await.expect("no panic").expect("it arrives");
         for logs in [after, Logs::new(Arc::new(storage), true)] {
-            let row = logs.seal(&id, None).await.expect("stored");
+            let row = logs.seal(&id, None).await.expect("stored").row;
             let read: Vec<_> = logs.read_sealed(&id, row, 0).try_collect().await.expect("readable");
             assert_eq!(read.concat(), b"one\ntwo\n");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_does_not_know_that_it_lost_a_log_takes_nothing_from_its_successor() {
+        const PIECE: usize = 20 << 10;
+        let (storage, id) = (MemoryStorage::new(), log_id());
+        let slow = FaultyStorage::new(storage.clone());
+        let before = Arc::new(Logs::new(Arc::new(slow.clone()), true));
+        let all: Bytes = (0..PIECE).flat_map(|n| format!("{n:03}\n").into_bytes()).collect();
+        for n in 0..3 {
+            let piece = all.slice(n * PIECE..(n + 1) * PIECE);
+            before.append(&id, (n * PIECE) as u64, piece).await.expect("stored");
+        }
+        let held = slow.hold(CallKind::Put, Moment::Before);
+        let late = tokio::spawn({
+            let (before, id, piece) = (Arc::clone(&before), id.clone(), all.slice(3 * PIECE..4 * PIECE));
+            // After this one, it merges all that there is.
+            async move { before.append(&id, (3 * PIECE) as u64, piece).await }
+        });
+        held.arrived(1).await;
+        // The executor sends some of it again to another process, and dies.
+        let after = Logs::new(Arc::new(storage.clone()), true);
+        let stored = all.slice(..3 * PIECE + 1_000);
+        after.append(&id, (3 * PIECE) as u64, stored.slice(3 * PIECE..)).await.expect("stored");
+        let sealed = after.seal(&id, None).await.expect("stored");
+        drop(held);
+        late.await.expect("no panic").expect("it arrives");
+        for is_tidy in [false, true] {
+            let read: Vec<_> = after.read_sealed(&id, sealed.row.clone(), 0).try_collect().await.expect("readable");
+            assert!(read.concat() == stored, "it is whole");
+            let objects = storage.list_objects("logs/").await.expect("listed").len();
+            assert_eq!(is_tidy, objects == sealed.row.chunks.len(), "{objects} objects");
+            after.tidy(&id, &sealed.row).await.expect("tidied");
         }
     }
 

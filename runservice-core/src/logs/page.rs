@@ -10,7 +10,7 @@ use super::{
     chunks::Chunk,
     lines::{Cutter, LineCount, LogLine, LogPlace, total},
 };
-use crate::layout;
+use crate::{layout, rows::LogRow};
 
 /// Some lines of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +41,13 @@ pub(super) struct Parts {
     pub(super) chunks: Vec<Chunk>,
     /// What comes after them and is not stored yet.
     pub(super) tail: Vec<Bytes>,
+}
+
+/// The objects that the row of a sealed log names.
+pub(super) fn chunks_of(row: &LogRow) -> impl Iterator<Item = Chunk> {
+    let ends = row.chunks.iter().skip(1).copied().chain([row.bytes]);
+    let chunks = row.chunks.iter().zip(ends).zip(&row.lines);
+    chunks.map(|((offset, end), count)| Chunk { offset: *offset, size: end - offset, count: Some(*count) })
 }
 
 /// Reads some lines. An object that is not there is an error, as any other.

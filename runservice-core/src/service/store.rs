@@ -12,9 +12,9 @@ use super::{Core, turns::Kept};
 use crate::{
     Error, Result,
     engine::{self, Effect, Event, RunEvent, Stepped},
-    layout::{self, ASSIGNMENTS, CONFIGS, EVENTS, LOGS, QUEUE, READY, RUNNING, RUNS, TAGS, TASKS},
+    layout::{self, ASSIGNMENTS, CHORES, CONFIGS, EVENTS, LOGS, QUEUE, READY, RUNNING, RUNS, TAGS, TASKS},
     model::{GroupPath, RunConfig, RunPhase, RunState, Task},
-    rows::{AssignmentRow, EventRow},
+    rows::{AssignmentRow, Chore, EventRow},
     scheduler::WaitingTask,
 };
 
@@ -158,8 +158,12 @@ impl<'a> Work<'a> {
             }
             Effect::AssignmentRemoved { id, .. } => self.tx.delete(&ASSIGNMENTS, id.as_str()).await?,
             Effect::SealLog { id, attempt, step, end, .. } => {
-                let row = self.core.logs.seal(&(id.clone(), attempt, step), end.as_ref()).await?;
-                self.tx.put(&LOGS, layout::log_key(&id, attempt, step), &row).await?;
+                let sealed = self.core.logs.seal(&(id.clone(), attempt, step), end.as_ref()).await?;
+                self.tx.put(&LOGS, layout::log_key(&id, attempt, step), &sealed.row).await?;
+                if sealed.has_spare {
+                    let chore = Chore::TidyLog { task: id, attempt, step };
+                    self.tx.put(&CHORES, layout::chore_key(&chore), &chore).await?;
+                }
             }
             Effect::RunStarted => {
                 self.tx.delete(&QUEUE, layout::queue_key(&run.group, run.number)).await?;

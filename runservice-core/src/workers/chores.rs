@@ -6,7 +6,7 @@ use runyard_objectstorage::ObjectStorageExt;
 
 use crate::{
     Error, Result,
-    layout::{self, CHORES},
+    layout::{self, CHORES, LOGS},
     references,
     rows::Chore,
     service::Core,
@@ -44,6 +44,14 @@ async fn do_one(core: &Core, chore: Chore) -> Result<()> {
         }
         Chore::Release { data, task, run, last: false } => {
             references::remove(&*core.storage, *data, task, run).await?;
+        }
+        Chore::TidyLog { task, attempt, step } => {
+            let log = (task.clone(), *attempt, *step);
+            let key = layout::log_key(task, *attempt, *step);
+            // Without a row it was given up meanwhile, and nothing of it is left.
+            if let Some(row) = core.data.read(&core.data.snapshot(), &LOGS, &key).await? {
+                core.logs.tidy(&log, &row).await?;
+            }
         }
         Chore::DropCache { object } => {
             core.storage

@@ -26,9 +26,12 @@ impl Script {
         let name = format!("{task}/{attempt}/{step}");
         let random = &mut Random::new(seed, hash(&name));
         let is_setup = *step == StepRef::Setup;
-        let longest = random.pick(&[200, 2_000, 30_000]);
+        // Some say so much that their logs are merged.
+        let is_chatty = !is_setup && random.chance(60);
+        let longest = if is_chatty { 50 } else { random.pick(&[200, 2_000, 30_000]) };
+        let pieces_max = if is_setup { 3 } else { 6 };
         let (mut at, mut pieces) = (Duration::ZERO, Vec::new());
-        for piece in 0..random.below(if is_setup { 3 } else { 6 }) {
+        for piece in 0..if is_chatty { random.between(60..140) } else { random.below(pieces_max) } {
             at += random.millis(0..longest) * pace;
             let padding = random.pick(&[0, 3, 60]);
             let line = format!("{task} {attempt} {step} {piece} {}\n", "x".repeat(padding));
