@@ -2,6 +2,7 @@
 
 mod context;
 mod environment;
+mod inputs;
 mod task;
 
 use runyard_runservice_core::model::{GroupPath, RunConfig};
@@ -82,6 +83,7 @@ fn compile_run(
             config.group = context.group.root().child("concurrency", name).map_err(|error| vec![error.to_string()])?;
         }
     }
+    config.environment = inputs::environment(&run.inputs, context.inputs.as_ref())?;
     config.static_environment = environment::static_environment(context);
     let mut variables = Variables::new(&context.variables);
     for task in &run.tasks {

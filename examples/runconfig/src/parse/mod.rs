@@ -2,16 +2,17 @@
 //!
 //! Whatever cannot be read is reported and left out, and reading goes on beside it.
 
-mod auth;
-mod depends;
-mod extra;
-mod fields;
-mod run;
-mod runtime;
-mod scalar;
-mod step;
-mod task;
-mod when;
+pub(crate) mod auth;
+pub(crate) mod depends;
+pub(crate) mod extra;
+pub(crate) mod fields;
+mod graph;
+pub(crate) mod run;
+pub(crate) mod runtime;
+pub(crate) mod scalar;
+pub(crate) mod step;
+pub(crate) mod task;
+pub(crate) mod when;
 
 use std::{collections::HashSet, fmt};
 
@@ -127,16 +128,16 @@ impl Reader<'_> {
             position,
             path: path.to_owned(),
             message,
-            hint: (!hint.is_empty()).then(|| hint.to_owned()),
+            hint: Some(hint.to_owned()),
         });
     }
 
-    /// Reports an error; an empty hint is none.
+    /// Reports an error.
     fn error(&mut self, at: &At<'_>, message: impl fmt::Display, hint: &str) {
         self.report(Severity::Error, at.node.position, &at.path, message.to_string(), hint);
     }
 
-    /// Reports a warning; an empty hint is none.
+    /// Reports a warning.
     fn warning(&mut self, at: &At<'_>, message: impl fmt::Display, hint: &str) {
         self.report(Severity::Warning, at.node.position, &at.path, message.to_string(), hint);
     }

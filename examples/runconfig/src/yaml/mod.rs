@@ -18,7 +18,7 @@ pub const INPUT_BYTES_MAX: usize = 1024 * 1024;
 pub const DEPTH_MAX: usize = 24;
 
 /// The most nodes of a tree, after aliases are replaced by what they stand for.
-const NODES_MAX: usize = 100_000;
+const NODES_MAX: usize = 200_000;
 
 /// The most documents of a file, of which the first counts.
 const DOCUMENTS_MAX: usize = 16;
@@ -39,7 +39,8 @@ pub struct Tree {
 pub fn parse_tree(file: &str, text: &str) -> Result<Tree, Diagnostic> {
     if text.len() > INPUT_BYTES_MAX {
         let message = format!("the definition has {} bytes, and {INPUT_BYTES_MAX} are the most", text.len());
-        return Err(Diagnostic::file_error(file, Position::default(), message));
+        return Err(Diagnostic::file_error(file, Position::default(), message)
+            .hint("move long scripts into files of the repository"));
     }
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
@@ -62,11 +63,13 @@ pub fn parse_tree(file: &str, text: &str) -> Result<Tree, Diagnostic> {
     };
     let documents: Vec<Spanned<Raw>> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
         let location = error.location().map(position).unwrap_or_default();
-        Diagnostic::file_error(file, location, message(&error))
+        Diagnostic::file_error(file, location, message(&error)).hint(hint(&error, text, location))
     })?;
     let mut documents = documents.into_iter();
     let root = match documents.next() {
-        Some(raw) => node(text, raw).map_err(|(position, message)| Diagnostic::file_error(file, position, message))?,
+        Some(raw) => node(text, raw).map_err(|(position, message)| {
+            Diagnostic::file_error(file, position, message).hint("put the key in quotes, or write `key: value` here")
+        })?,
         None => Node { position: Position { line: 1, column: 1 }, kind: NodeKind::Null },
     };
     let warning = documents.next().map(|second| Diagnostic {
@@ -95,6 +98,31 @@ fn message(error: &serde_saphyr::Error) -> String {
             let text = text.split_once(" at line ").map_or(text.as_str(), |(text, _)| text);
             format!("cannot be read as YAML or JSON: {text}")
         }
+    }
+}
+
+/// What can be done about it.
+fn hint(error: &serde_saphyr::Error, text: &str, place: Position) -> &'static str {
+    match error.without_snippet() {
+        serde_saphyr::Error::AliasError { error, .. } => return hint(error, text, place),
+        serde_saphyr::Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => {
+            return "keep one document in the file";
+        }
+        serde_saphyr::Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => {
+            return "no definition needs to be so deep: look for brackets that are not closed";
+        }
+        serde_saphyr::Error::Budget { .. } | serde_saphyr::Error::AliasReplayLimitExceeded { .. } => {
+            return "use fewer aliases, or split the definition into smaller runs";
+        }
+        _ => {}
+    }
+    // The parser may notice a tab only in the line behind it, and blame the line before for it.
+    let line = usize::try_from(place.line).unwrap_or(usize::MAX);
+    let is_tabbed = |line: &str| line.trim_start_matches(' ').starts_with('\t');
+    if text.lines().take(line.saturating_add(1)).skip(line.saturating_sub(2)).any(is_tabbed) {
+        "indent with spaces: YAML takes no tabs there"
+    } else {
+        "look here and at the line before for the indentation, quotes and brackets that are not closed"
     }
 }
 

@@ -4,5 +4,6 @@ mod clone;
 mod compile;
 mod definitions;
 mod diagnostics;
+mod schema;
 mod spellings;
 mod when;
