@@ -14,7 +14,7 @@ use crate::{
 /// is the same, checked in.
 ///
 /// It is stricter than the parser where `v0` only warns: what it accepts is read without an error, but for what no schema
-/// can say (unique names, sound graphs, patterns that can be compiled).
+/// can say (unique names, sound graphs, patterns that can be compiled, a `"yes"` in quotes).
 ///
 /// ```
 /// let schema = runyard_runconfig::schema();

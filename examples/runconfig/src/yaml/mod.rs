@@ -61,7 +61,7 @@ pub fn parse_tree(file: &str, text: &str) -> Result<Tree, Diagnostic> {
         ignore_binary_tag_for_string: true,
         with_snippet: false,
     };
-    let documents: Vec<Spanned<Raw>> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
+    let documents: Vec<Placed> = serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
         let location = error.location().map(position).unwrap_or_default();
         Diagnostic::file_error(file, location, message(&error)).hint(hint(&error, text, location))
     })?;
@@ -75,7 +75,7 @@ pub fn parse_tree(file: &str, text: &str) -> Result<Tree, Diagnostic> {
     let warning = documents.next().map(|second| Diagnostic {
         severity: Severity::Warning,
         hint: Some("keep one document in the file".to_owned()),
-        ..Diagnostic::file_error(file, position(second.defined), "only the first document of the file is read")
+        ..Diagnostic::file_error(file, second.position, "only the first document of the file is read")
     });
     Ok(Tree { root, warning })
 }
@@ -132,8 +132,31 @@ enum Raw {
     /// A boolean or a number: the kind, and a spelling for when the source has none.
     Typed(ScalarKind, String),
     Text(String),
-    List(Vec<Spanned<Raw>>),
-    Map(Vec<(Spanned<Raw>, Spanned<Raw>)>),
+    List(Vec<Placed>),
+    Map(Vec<(Placed, Placed)>),
+}
+
+/// A value and where its text stands; behind an alias, that is where it is defined, which is what has to be mended.
+///
+/// As small as it can be: the deserializer moves each value some ten times.
+struct Placed {
+    raw: Raw,
+    position: Position,
+    /// Where the text begins and how long it is, in bytes; a length of 0: the parser does not say.
+    begin: u32,
+    length: u32,
+}
+
+impl<'de> Deserialize<'de> for Placed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Spanned { value, defined, .. } = Spanned::<Raw>::deserialize(deserializer)?;
+        let span = defined.span();
+        let bytes = span.byte_offset().zip(span.byte_len());
+        // The input has at most a MiB.
+        let small = |number: u64| u32::try_from(number).unwrap_or(0);
+        let (begin, length) = bytes.map_or((0, 0), |(begin, length)| (small(begin), small(length)));
+        Ok(Self { raw: value, position: position(defined), begin, length })
+    }
 }
 
 impl<'de> Deserialize<'de> for Raw {
@@ -217,20 +240,18 @@ fn position(location: Location) -> Position {
     Position { line: number(location.line()), column: number(location.column()) }
 }
 
-fn node(source: &str, raw: Spanned<Raw>) -> Result<Node, (Position, String)> {
-    // Behind an alias, `defined` is where the text stands: that is what has to be mended.
-    let at = position(raw.defined);
-    let kind = match raw.value {
+fn node(source: &str, placed: Placed) -> Result<Node, (Position, String)> {
+    let at = placed.position;
+    let slice = slice(source, &placed);
+    let kind = match placed.raw {
         Raw::Null => NodeKind::Null,
-        Raw::Typed(kind, spelling) => {
-            NodeKind::Scalar(Scalar { text: plain_text(source, raw.defined).unwrap_or(spelling), kind })
-        }
+        Raw::Typed(kind, spelling) => NodeKind::Scalar(Scalar { text: plain_text(slice).unwrap_or(spelling), kind }),
         // A number beyond all floats, such as the commit `12e4567`, arrives as infinity.
         Raw::Text(text) if matches!(text.as_str(), ".inf" | "-.inf" | ".nan") => {
-            NodeKind::Scalar(Scalar { text: plain_text(source, raw.defined).unwrap_or(text), kind: ScalarKind::Plain })
+            NodeKind::Scalar(Scalar { text: plain_text(slice).unwrap_or(text), kind: ScalarKind::Plain })
         }
         Raw::Text(text) => {
-            let quoted = slice(source, raw.defined).is_none_or(|slice| slice.starts_with(['"', '\'']));
+            let quoted = slice.is_none_or(|slice| slice.starts_with(['"', '\'']));
             NodeKind::Scalar(Scalar { text, kind: if quoted { ScalarKind::Quoted } else { ScalarKind::Plain } })
         }
         Raw::List(items) => NodeKind::List(items.into_iter().map(|item| node(source, item)).collect::<Result<_, _>>()?),
@@ -242,24 +263,23 @@ fn node(source: &str, raw: Spanned<Raw>) -> Result<Node, (Position, String)> {
     Ok(Node { position: at, kind })
 }
 
-fn key_of(source: &str, raw: Spanned<Raw>) -> Result<Key, (Position, String)> {
-    let node = node(source, raw)?;
+fn key_of(source: &str, placed: Placed) -> Result<Key, (Position, String)> {
+    let node = node(source, placed)?;
     match node.kind {
         NodeKind::Scalar(scalar) => Ok(Key { position: node.position, text: scalar.text }),
         _ => Err((node.position, format!("a key must be a string, and this is {}", node.describe()))),
     }
 }
 
-fn slice(source: &str, location: Location) -> Option<&str> {
-    let span = location.span();
-    let start = usize::try_from(span.byte_offset()?).ok()?;
-    let end = start.checked_add(usize::try_from(span.byte_len()?).ok()?)?;
-    source.get(start..end)
+fn slice<'s>(source: &'s str, placed: &Placed) -> Option<&'s str> {
+    let begin = usize::try_from(placed.begin).ok()?;
+    let length = usize::try_from(placed.length).ok().filter(|length| *length > 0)?;
+    source.get(begin..begin.checked_add(length)?)
 }
 
 /// The text of a number or boolean as it is written: `1.10`, not `1.1`.
-fn plain_text(source: &str, location: Location) -> Option<String> {
-    let text = slice(source, location)?.trim();
+fn plain_text(slice: Option<&str>) -> Option<String> {
+    let text = slice?.trim();
     let plain = |char: char| char.is_ascii_alphanumeric() || matches!(char, '+' | '-' | '.' | '_' | ':');
     (!text.is_empty() && text.chars().all(plain)).then(|| text.to_owned())
 }

@@ -6,4 +6,5 @@ mod definitions;
 mod diagnostics;
 mod schema;
 mod spellings;
+mod stable;
 mod when;
