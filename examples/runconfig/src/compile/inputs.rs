@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use runyard_executor_core::contract::{Environment, Value};
 
+use super::Problem;
 use crate::definition::{Input, InputKind};
 
 /// The variables of the run: what a user gave, else the default. `given` is none when nobody started it by hand; then
@@ -14,7 +15,7 @@ use crate::definition::{Input, InputKind};
 pub(super) fn environment(
     inputs: &BTreeMap<String, Input>,
     given: Option<&BTreeMap<String, String>>,
-) -> Result<Environment, Vec<String>> {
+) -> Result<Environment, Vec<Problem>> {
     let (mut environment, mut errors) = (Environment::new(), Vec::new());
     for (name, input) in inputs {
         let text = given.and_then(|given| given.get(name)).or(input.default.as_ref());
@@ -25,12 +26,14 @@ pub(super) fn environment(
                     InputKind::Boolean => "`true` or `false`",
                     InputKind::Number => "a number",
                 };
-                errors.push(format!("the input `{name}` has to be {kind}, and is `{text}`"));
+                errors.push((format!("the input `{name}` has to be {kind}, and is `{text}`"), "give another value"));
             }
             Some(text) => {
                 environment.insert(name.clone(), Value::from(text.as_str()));
             }
-            None if input.required && given.is_some() => errors.push(format!("the input `{name}` is missing")),
+            None if input.required && given.is_some() => {
+                errors.push((format!("the input `{name}` is missing"), "give it when the run is started"));
+            }
             None => {}
         }
     }

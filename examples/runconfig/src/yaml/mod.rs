@@ -3,8 +3,10 @@
 //! One parser for both: JSON is a subset. Anchors and merge keys are resolved here; budgets bound what they may grow
 //! to, so that a small file cannot become a large tree.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Deserializer, de};
-use serde_saphyr::{DuplicateKeyPolicy, Location, Spanned, budget::BudgetBreach};
+use serde_saphyr::{DuplicateKeyPolicy, Location, MergeKeyPolicy, Spanned, budget::BudgetBreach};
 
 use crate::{
     Diagnostic, Severity,
@@ -56,6 +58,8 @@ pub fn parse_tree(file: &str, text: &str) -> Result<Tree, Diagnostic> {
         },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 4 * NODES_MAX },
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        // Merged below: the parser would remember every key of every map for it.
+        merge_keys: MergeKeyPolicy::AsOrdinary,
         strict_booleans: true,
         non_finite_float_policy: serde_saphyr::NonFiniteFloatPolicy::AsString,
         ignore_binary_tag_for_string: true,
@@ -68,7 +72,8 @@ pub fn parse_tree(file: &str, text: &str) -> Result<Tree, Diagnostic> {
     let mut documents = documents.into_iter();
     let root = match documents.next() {
         Some(raw) => node(text, raw).map_err(|(position, message)| {
-            Diagnostic::file_error(file, position, message).hint("put the key in quotes, or write `key: value` here")
+            Diagnostic::file_error(file, position, message)
+                .hint("write `key: value` here; a key is a word or in quotes, and `<<` takes a map")
         })?,
         None => Node { position: Position { line: 1, column: 1 }, kind: NodeKind::Null },
     };
@@ -256,11 +261,45 @@ fn node(source: &str, placed: Placed) -> Result<Node, (Position, String)> {
         }
         Raw::List(items) => NodeKind::List(items.into_iter().map(|item| node(source, item)).collect::<Result<_, _>>()?),
         Raw::Map(entries) => {
-            let entries = entries.into_iter().map(|(key, value)| Ok((key_of(source, key)?, node(source, value)?)));
-            NodeKind::Map(entries.collect::<Result<_, _>>()?)
+            let mut own = Vec::with_capacity(entries.len());
+            let mut merged = Vec::new();
+            for (key, value) in entries {
+                let is_merge = matches!(&key.raw, Raw::Text(text) if text == "<<")
+                    && self::slice(source, &key).is_some_and(|slice| slice.trim_end() == "<<");
+                let (key, value) = (key_of(source, key)?, node(source, value)?);
+                if is_merge { merge(value, &mut merged)? } else { own.push((key, value)) }
+            }
+            NodeKind::Map(with_merged(own, merged))
         }
     };
     Ok(Node { position: at, kind })
+}
+
+/// The entries that a merge key brings: those of a map, or of a list of maps.
+fn merge(value: Node, merged: &mut Vec<(Key, Node)>) -> Result<(), (Position, String)> {
+    match value.kind {
+        NodeKind::Map(entries) => merged.extend(entries),
+        NodeKind::List(items) => {
+            for item in items {
+                match item.kind {
+                    NodeKind::Map(entries) => merged.extend(entries),
+                    _ => return Err((item.position, format!("`<<` takes maps, and this is {}", item.describe()))),
+                }
+            }
+        }
+        NodeKind::Null => {}
+        _ => return Err((value.position, format!("`<<` takes a map, and this is {}", value.describe()))),
+    }
+    Ok(())
+}
+
+/// The entries of a map with those that it merges: its own win, and of the merged ones the first.
+fn with_merged(mut own: Vec<(Key, Node)>, merged: Vec<(Key, Node)>) -> Vec<(Key, Node)> {
+    if !merged.is_empty() {
+        let mut seen: HashSet<String> = own.iter().map(|(key, _)| key.text.clone()).collect();
+        own.extend(merged.into_iter().filter(|(key, _)| seen.insert(key.text.clone())));
+    }
+    own
 }
 
 fn key_of(source: &str, placed: Placed) -> Result<Key, (Position, String)> {
