@@ -16,7 +16,8 @@ pub fn clone_step(name: String, options: &CloneOptions) -> RunStep {
     let submodules = if options.recurse_submodules { "1" } else { "" };
     RunStep {
         name,
-        command: format!("clone_depth={depth}\nclone_submodules={submodules}\n{SCRIPT}"),
+        // Some thousand tasks may clone: one allocation each.
+        command: ["clone_depth=", &depth, "\nclone_submodules=", submodules, "\n", SCRIPT].concat(),
         // The task's shell may be anything; this is a script for `sh`.
         shell: Some("/bin/sh -e".to_owned()),
         ..RunStep::default()

@@ -57,8 +57,7 @@ pub struct RunDefinition {
     pub concurrency: Option<ConcurrencyDefinition>,
     /// When it is created by the clock. Kept for the host application; compiling does nothing with it.
     pub schedules: Vec<Schedule>,
-    /// What a user is asked for when the run is started by hand. Kept for the host application; compiling does
-    /// nothing with it.
+    /// What a user is asked for when the run is started by hand. Each becomes a variable of the run.
     pub inputs: BTreeMap<String, Input>,
 }
 
@@ -101,6 +100,17 @@ pub enum InputKind {
     Boolean,
     /// A number.
     Number,
+}
+
+impl InputKind {
+    /// Whether a text is a value of this kind.
+    pub fn accepts(self, text: &str) -> bool {
+        match self {
+            Self::String => true,
+            Self::Boolean => matches!(text, "true" | "false"),
+            Self::Number => text.parse::<f64>().is_ok_and(f64::is_finite),
+        }
+    }
 }
 
 /// A task.

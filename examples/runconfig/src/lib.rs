@@ -36,12 +36,13 @@
 //!
 //! An error becomes a run that shows it, made by [`setup_error_run`].
 //!
-//! Kept in the definition without effect so far: `schedule`, `inputs` and `resources`. The languages that have to be
+//! Kept in the definition for the host application: `schedule` and `resources`, which a run config cannot carry. The languages that have to be
 //! evaluated, Starlark and Jsonnet, are found by [`discover`] and refused by [`parse()`]; whatever evaluates them hands
 //! its result to [`parse_node`], or as JSON to [`parse()`].
 
 mod clone;
 mod compile;
+mod cron;
 pub mod definition;
 mod diagnostic;
 mod discover;
@@ -50,6 +51,7 @@ mod go_regex;
 mod node;
 mod parse;
 mod quantity;
+mod schema;
 mod skip;
 mod suggest;
 mod variables;
@@ -64,6 +66,7 @@ pub use duration::parse_duration;
 pub use node::{Key, Node, NodeKind, Position, Scalar, ScalarKind};
 pub use parse::{Parsed, parse, parse_node};
 pub use quantity::{parse_milli_quantity, parse_quantity};
+pub use schema::schema;
 pub use skip::{CI_SKIP, asks_to_skip};
 pub use suggest::nearest;
 pub use when::{Conditions, Pattern, RefNames, RefType, When, when_matches};

@@ -41,6 +41,8 @@ pub struct CompileContext {
     /// What a definition's `cache_group` lies below, such as the owner of several projects; none: the project, so that
     /// no definition reaches into the caches of another project.
     pub cache_scope: Option<GroupPath>,
+    /// What a user gave for the inputs, if the runs are started by hand; none: they are not, and defaults count.
+    pub inputs: Option<BTreeMap<String, String>>,
     /// What `from_variable` finds. The caller leaves out what a fork may not have.
     pub variables: BTreeMap<String, Value>,
 }
@@ -64,6 +66,7 @@ impl CompileContext {
             skip_ssh_host_key_check: false,
             from_fork: false,
             cache_scope: None,
+            inputs: None,
             variables: BTreeMap::new(),
         }
     }

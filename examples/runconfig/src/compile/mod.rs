@@ -2,9 +2,10 @@
 
 mod context;
 mod environment;
+mod inputs;
 mod task;
 
-use runyard_runservice_core::model::{GroupPath, RunConfig};
+use runyard_runservice_core::model::{GroupPath, InvalidGroup, RunConfig};
 
 pub use context::CompileContext;
 
@@ -45,43 +46,57 @@ pub fn compile(definition: &Definition, context: &CompileContext) -> Result<Comp
         if !when_matches(run.when.as_ref(), &context.names()) {
             continue;
         }
-        let remark = |severity, message: &str| Diagnostic {
+        let remark = |severity, message: &str, hint: &str| Diagnostic {
             severity,
             file: definition.file.clone(),
             position: run.position,
             path: format!("runs[{index}]"),
             message: message.to_owned(),
-            hint: None,
+            hint: Some(hint.to_owned()),
         };
         match compile_run(definition, run, context) {
             Ok(config) => {
-                compiled.warnings.extend(config.warnings.iter().map(|warning| remark(Severity::Warning, warning)));
+                let hint = "create the variable, or correct its name";
+                compiled
+                    .warnings
+                    .extend(config.warnings.iter().map(|warning| remark(Severity::Warning, warning, hint)));
                 compiled.runs.push(config);
             }
-            Err(messages) => errors.extend(messages.iter().map(|message| remark(Severity::Error, message))),
+            Err(problems) => {
+                errors.extend(problems.iter().map(|(message, hint)| remark(Severity::Error, message, hint)));
+            }
         }
     }
     if errors.is_empty() { Ok(compiled) } else { Err(errors) }
+}
+
+/// What is wrong, and what can be done about it.
+type Problem = (String, &'static str);
+
+/// What can be done about a name that cannot be part of a group.
+fn bad_group(error: &InvalidGroup) -> Vec<Problem> {
+    vec![(error.to_string(), "choose another name")]
 }
 
 fn compile_run(
     definition: &Definition,
     run: &RunDefinition,
     context: &CompileContext,
-) -> Result<RunConfig, Vec<String>> {
+) -> Result<RunConfig, Vec<Problem>> {
     let mut config = RunConfig::new(&run.name, context.group.clone());
     if let Some(name) = &run.cache_group {
         let scope = context.cache_scope.clone().unwrap_or_else(|| context.group.root());
-        let group = scope.child("cache", name).map_err(|error| vec![error.to_string()])?;
+        let group = scope.child("cache", name).map_err(|error| bad_group(&error))?;
         config.cache_group = Some(group.as_str().to_owned());
     }
     if let Some(concurrency) = &run.concurrency {
         config.concurrency = concurrency.policy;
         if let Some(name) = &concurrency.group {
             // Below the project, so that no definition reaches into another one's groups.
-            config.group = context.group.root().child("concurrency", name).map_err(|error| vec![error.to_string()])?;
+            config.group = context.group.root().child("concurrency", name).map_err(|error| bad_group(&error))?;
         }
     }
+    config.environment = inputs::environment(&run.inputs, context.inputs.as_ref())?;
     config.static_environment = environment::static_environment(context);
     let mut variables = Variables::new(&context.variables);
     for task in &run.tasks {
@@ -104,7 +119,8 @@ fn compile_run(
         }
     }
     let errors = config.check();
-    if errors.is_empty() { Ok(config) } else { Err(errors) }
+    let hint = "mend the dependencies of these tasks";
+    if errors.is_empty() { Ok(config) } else { Err(errors.into_iter().map(|error| (error, hint)).collect()) }
 }
 
 /// The most remarks that a run shows: nobody reads more, and the run is stored.

@@ -8,6 +8,8 @@ use super::{
 };
 use crate::definition::{AuthDefinition, ValueSource};
 
+pub(crate) const AUTH: Known = Known::always(&["type", "username", "password", "auth"]);
+
 impl Reader<'_> {
     /// Reads `docker_registries_auth`.
     pub(super) fn registries_auth(&mut self, fields: &Fields<'_>) -> BTreeMap<String, AuthDefinition> {
@@ -22,7 +24,7 @@ impl Reader<'_> {
     }
 
     fn auth(&mut self, at: &At<'_>) -> Option<AuthDefinition> {
-        let fields = self.fields(at, Known::always(&["type", "username", "password", "auth"]))?;
+        let fields = self.fields(at, AUTH)?;
         if fields.is_empty() {
             self.error(at, "the credentials are empty", "add `username` and `password`");
             return None;

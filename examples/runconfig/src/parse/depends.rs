@@ -14,8 +14,10 @@ use crate::{node::NodeKind, suggest};
 /// The parents of one task and where each is written.
 pub(super) type Dependencies<'n> = Vec<(TaskName, At<'n>)>;
 
-const CONDITIONS: [(&str, Condition); 3] =
+pub(crate) const CONDITIONS: [(&str, Condition); 3] =
     [("on_success", Condition::Success), ("on_failure", Condition::Failure), ("on_skipped", Condition::Skipped)];
+
+pub(crate) const DEPENDENCY: Known = Known::always(&["task", "conditions"]);
 
 impl Reader<'_> {
     /// Reads `depends`. A parent with an empty set of conditions never lets the task start.
@@ -30,7 +32,11 @@ impl Reader<'_> {
             let name = match TaskName::parse(name) {
                 Ok(name) => name,
                 Err(invalid) => {
-                    self.error(&item, format_args!("the name of a task is wrong: {}", invalid.reason), "");
+                    self.error(
+                        &item,
+                        format_args!("the name of a task is wrong: {}", invalid.reason),
+                        "name a task of this run",
+                    );
                     continue;
                 }
             };
@@ -59,7 +65,7 @@ impl Reader<'_> {
                 return Some((key.text.clone(), self.conditions_of(&at.key(&key.text, value))));
             }
         }
-        let fields = self.fields(at, Known::always(&["task", "conditions"]))?;
+        let fields = self.fields(at, DEPENDENCY)?;
         let conditions = fields.get("conditions").map_or(success, |at| self.conditions_of(&at));
         match fields.get("task") {
             Some(task) => Some((self.text(&task)?, conditions)),

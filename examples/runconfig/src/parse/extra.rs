@@ -10,26 +10,32 @@ use super::{
     fields::{Fields, Known},
 };
 use crate::{
+    cron::check_cron,
     definition::{ConcurrencyDefinition, Input, InputKind, Schedule},
     node::NodeKind,
 };
 
-const POLICIES: [(&str, ConcurrencyPolicy); 4] = [
+pub(crate) const POLICIES: [(&str, ConcurrencyPolicy); 4] = [
     ("queue", ConcurrencyPolicy::Queue),
     ("cancel_queued", ConcurrencyPolicy::CancelQueued),
     ("cancel_running", ConcurrencyPolicy::CancelRunning),
     ("parallel", ConcurrencyPolicy::Parallel),
 ];
 
-const CLASSES: [(&str, FailureClass); 4] = [
+pub(crate) const CLASSES: [(&str, FailureClass); 4] = [
     ("lost", FailureClass::Lost),
     ("infrastructure", FailureClass::Infrastructure),
     ("exit", FailureClass::Exit),
     ("timeout", FailureClass::Timeout),
 ];
 
-const KINDS: [(&str, InputKind); 3] =
+pub(crate) const KINDS: [(&str, InputKind); 3] =
     [("string", InputKind::String), ("boolean", InputKind::Boolean), ("number", InputKind::Number)];
+
+pub(crate) const CONCURRENCY: Known = Known::always(&["group", "policy"]);
+pub(crate) const SCHEDULE: Known = Known::always(&["cron", "timezone"]);
+pub(crate) const INPUT: Known = Known::always(&["type", "default", "required"]);
+pub(crate) const RETRY: Known = Known::always(&["max", "on"]);
 
 impl Reader<'_> {
     /// A word out of a table.
@@ -45,7 +51,7 @@ impl Reader<'_> {
 
     pub(super) fn concurrency(&mut self, fields: &Fields<'_>) -> Option<ConcurrencyDefinition> {
         let at = fields.get("concurrency")?;
-        let fields = self.fields(&at, Known::always(&["group", "policy"]))?;
+        let fields = self.fields(&at, CONCURRENCY)?;
         let policy = fields.get("policy").map_or(Some(ConcurrencyPolicy::Queue), |at| self.word(&at, &POLICIES))?;
         let group = fields.get("group").and_then(|at| self.name(&at));
         Some(ConcurrencyDefinition { group, policy })
@@ -59,14 +65,19 @@ impl Reader<'_> {
 
     fn schedule(&mut self, at: &At<'_>) -> Option<Schedule> {
         let (cron, timezone) = if matches!(at.node.kind, NodeKind::Map(_)) {
-            let fields = self.fields(at, Known::always(&["cron", "timezone"]))?;
+            let fields = self.fields(at, SCHEDULE)?;
             (self.text_field(&fields, "cron").unwrap_or_default(), self.text_field(&fields, "timezone"))
         } else {
             (self.text(at)?, None)
         };
-        if cron.split_whitespace().count() != 5 {
-            let message = format!("`{cron}` is not a cron expression");
+        if let Err(reason) = check_cron(&cron) {
+            let message = format!("`{cron}` is not a cron expression: {reason}");
             self.error(at, message, "write five fields: minute hour day month weekday, such as \"0 3 * * 1-5\"");
+            return None;
+        }
+        let is_zone = |char: char| char.is_ascii_alphanumeric() || matches!(char, '/' | '_' | '-' | '+');
+        if let Some(zone) = timezone.as_ref().filter(|zone| zone.is_empty() || !zone.chars().all(is_zone)) {
+            self.error(at, format_args!("`{zone}` is not a time zone"), "write the name of one, such as Europe/Rome");
             return None;
         }
         Some(Schedule { cron, timezone })
@@ -76,6 +87,11 @@ impl Reader<'_> {
         let Some(at) = fields.get("inputs") else { return BTreeMap::new() };
         let mut inputs = BTreeMap::new();
         for (name, at) in self.free_map(&at) {
+            if name.text.is_empty() || name.text.contains(['=', '\0']) {
+                let message = format!("`{}` cannot be the name of a variable", name.text);
+                self.error(&at, message, "a name is not empty and has no `=`");
+                continue;
+            }
             let input = if at.node.kind == NodeKind::Null { Some(Input::default()) } else { self.input(&at) };
             inputs.extend(input.map(|input| (name.text.clone(), input)));
         }
@@ -83,7 +99,7 @@ impl Reader<'_> {
     }
 
     fn input(&mut self, at: &At<'_>) -> Option<Input> {
-        let fields = self.fields(at, Known::always(&["type", "default", "required"]))?;
+        let fields = self.fields(at, INPUT)?;
         let kind = fields.get("type").map_or(Some(InputKind::String), |at| self.word(&at, &KINDS))?;
         let default = match (kind, fields.get("default")) {
             (_, None) => None,
@@ -91,8 +107,12 @@ impl Reader<'_> {
             (InputKind::String, Some(at)) => self.text(&at),
             (InputKind::Number, Some(at)) => {
                 let text = self.text(&at)?;
-                if text.parse::<f64>().is_err() {
-                    self.error(&at, format_args!("expected a number, found `{text}`"), "");
+                if !InputKind::Number.accepts(&text) {
+                    self.error(
+                        &at,
+                        format_args!("expected a number, found `{text}`"),
+                        "write a number such as 3 or 0.5",
+                    );
                 }
                 Some(text)
             }
@@ -102,7 +122,7 @@ impl Reader<'_> {
 
     pub(super) fn retry(&mut self, fields: &Fields<'_>) -> RetryPolicy {
         let Some(at) = fields.get("retry") else { return RetryPolicy::default() };
-        let Some(fields) = self.fields(&at, Known::always(&["max", "on"])) else { return RetryPolicy::default() };
+        let Some(fields) = self.fields(&at, RETRY) else { return RetryPolicy::default() };
         let max = fields.get("max").and_then(|at| self.number(&at, 0));
         if fields.get("max").is_none() {
             self.error(&at, "the retry does not say how often", "add `max: 1`");

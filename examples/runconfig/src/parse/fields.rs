@@ -35,11 +35,11 @@ impl<'n> Fields<'n> {
 
 /// The keys that a map may have.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Known {
+pub(crate) struct Known {
     /// In every version.
-    pub(super) always: &'static [&'static str],
+    pub(crate) always: &'static [&'static str],
     /// Only from `v1`.
-    pub(super) v1: &'static [&'static str],
+    pub(crate) v1: &'static [&'static str],
 }
 
 impl Known {
@@ -118,7 +118,8 @@ impl<'f> Reader<'f> {
         match &at.node.kind {
             NodeKind::Map(entries) => Some(entries),
             _ => {
-                self.error(at, format_args!("expected a map, found {}", at.node.describe()), "");
+                let message = format_args!("expected a map, found {}", at.node.describe());
+                self.error(at, message, "write `key: value` lines, indented below the key that they belong to");
                 None
             }
         }

@@ -2,18 +2,23 @@
 //!
 //! Whatever cannot be read is reported and left out, and reading goes on beside it.
 
-mod auth;
-mod depends;
-mod extra;
-mod fields;
-mod run;
-mod runtime;
-mod scalar;
-mod step;
-mod task;
-mod when;
+pub(crate) mod auth;
+pub(crate) mod depends;
+pub(crate) mod extra;
+pub(crate) mod fields;
+mod graph;
+pub(crate) mod run;
+pub(crate) mod runtime;
+pub(crate) mod scalar;
+pub(crate) mod step;
+pub(crate) mod task;
+pub(crate) mod when;
 
-use std::{collections::HashSet, fmt};
+use std::{
+    collections::HashSet,
+    fmt::{self, Write as _},
+    rc::Rc,
+};
 
 use crate::{
     Diagnostic, Severity,
@@ -72,7 +77,7 @@ pub fn parse(file: &str, format: Format, text: &str) -> Parsed {
 /// Reads a definition from a tree, whichever language made it.
 pub fn parse_node(file: &str, root: &Node) -> Parsed {
     let mut reader = Reader { file, version: Version::V0, diagnostics: Vec::new() };
-    let definition = run::definition(&mut reader, &At { node: root, path: String::new() });
+    let definition = run::definition(&mut reader, &At { node: root, path: Path::default() });
     let mut diagnostics = reader.diagnostics;
     diagnostics.sort_by_key(|diagnostic| diagnostic.position);
     // Aliases make one broken place be seen several times, with another path each: mending it once is enough.
@@ -91,19 +96,43 @@ const PATH_KEY_CHARS_MAX: usize = 100;
 #[derive(Clone, Debug)]
 struct At<'n> {
     node: &'n Node,
-    path: String,
+    path: Path<'n>,
+}
+
+/// The path to a node, `runs[0].tasks[2]`, as links that lead back to the root: nearly every path is never shown.
+#[derive(Clone, Debug, Default)]
+struct Path<'n>(Option<Rc<(Path<'n>, Segment<'n>)>>);
+
+#[derive(Clone, Copy, Debug)]
+enum Segment<'n> {
+    Key(&'n str),
+    Index(usize),
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((before, segment)) = self.0.as_deref() else { return Ok(()) };
+        before.fmt(f)?;
+        match segment {
+            Segment::Index(index) => write!(f, "[{index}]"),
+            Segment::Key(key) => {
+                if before.0.is_some() {
+                    f.write_str(".")?;
+                }
+                // A key may be as long as the file, and everything below it repeats the path.
+                key.chars().take(PATH_KEY_CHARS_MAX).try_for_each(|char| f.write_char(char))
+            }
+        }
+    }
 }
 
 impl<'n> At<'n> {
-    fn key(&self, key: &str, node: &'n Node) -> Self {
-        // A key may be as long as the file, and everything below it repeats the path.
-        let key: String = key.chars().take(PATH_KEY_CHARS_MAX).collect();
-        let path = if self.path.is_empty() { key } else { format!("{}.{key}", self.path) };
-        Self { node, path }
+    fn key(&self, key: &'n str, node: &'n Node) -> Self {
+        Self { node, path: Path(Some(Rc::new((self.path.clone(), Segment::Key(key))))) }
     }
 
     fn index(&self, index: usize, node: &'n Node) -> Self {
-        Self { node, path: format!("{}[{index}]", self.path) }
+        Self { node, path: Path(Some(Rc::new((self.path.clone(), Segment::Index(index))))) }
     }
 }
 
@@ -120,29 +149,29 @@ impl Reader<'_> {
         self.version == Version::V1
     }
 
-    fn report(&mut self, severity: Severity, position: Position, path: &str, message: String, hint: &str) {
+    fn report(&mut self, severity: Severity, position: Position, path: &Path<'_>, message: String, hint: &str) {
         self.diagnostics.push(Diagnostic {
             severity,
             file: self.file.to_owned(),
             position,
-            path: path.to_owned(),
+            path: path.to_string(),
             message,
-            hint: (!hint.is_empty()).then(|| hint.to_owned()),
+            hint: Some(hint.to_owned()),
         });
     }
 
-    /// Reports an error; an empty hint is none.
+    /// Reports an error.
     fn error(&mut self, at: &At<'_>, message: impl fmt::Display, hint: &str) {
         self.report(Severity::Error, at.node.position, &at.path, message.to_string(), hint);
     }
 
-    /// Reports a warning; an empty hint is none.
+    /// Reports a warning.
     fn warning(&mut self, at: &At<'_>, message: impl fmt::Display, hint: &str) {
         self.report(Severity::Warning, at.node.position, &at.path, message.to_string(), hint);
     }
 
     /// Reports what was tolerated in `v0`: a warning there, an error in `v1`.
-    fn lapse(&mut self, position: Position, path: &str, message: String, hint: &str) {
+    fn lapse(&mut self, position: Position, path: &Path<'_>, message: String, hint: &str) {
         let severity = if self.v1() { Severity::Error } else { Severity::Warning };
         self.report(severity, position, path, message, hint);
     }

@@ -2,24 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use runyard_runservice_core::model::{GroupPath, RunConfig, TaskConfig};
-
-use super::{At, Reader, depends::Dependencies, fields::Known};
+use super::{At, Reader, depends::Dependencies, fields::Known, graph};
 use crate::{
     definition::{Definition, RunDefinition, TaskDefinition, Version},
     node::NodeKind,
     suggest,
 };
 
-const TOP: Known = Known::always(&["runs", "docker_registries_auth", "task_timeout_interval", "version"]);
+pub(crate) const TOP: Known = Known::always(&["runs", "docker_registries_auth", "task_timeout_interval", "version"]);
 
-const RUN: Known = Known {
+pub(crate) const RUN: Known = Known {
     always: &["name", "tasks", "when", "docker_registries_auth", "task_timeout_interval"],
     v1: &["cache_group", "schedule", "inputs", "concurrency"],
 };
 
-/// The most tasks of a run: checking a graph takes time that grows with the square of them.
-const TASKS_MAX: usize = 1000;
+/// The most tasks of a run.
+const TASKS_MAX: usize = 2_000;
 
 /// How many unknown parents are worth a search for what was meant.
 const GUESSES_MAX: usize = 20;
@@ -39,7 +37,7 @@ pub(super) fn definition(reader: &mut Reader<'_>, root: &At<'_>) -> Option<Defin
     match fields.get("runs") {
         Some(at) => {
             let items = reader.list(&at);
-            if items.is_empty() {
+            if items.is_empty() && matches!(at.node.kind, NodeKind::List(_)) {
                 reader.error(&at, "the definition has no runs", "add at least one run");
             }
             let mut names = BTreeSet::new();
@@ -123,16 +121,16 @@ fn check_graph(reader: &mut Reader<'_>, at: &At<'_>, tasks: &[TaskDefinition], d
     for (index, (parent, at)) in unknown.enumerate() {
         let known = names.iter().map(|name| name.as_str());
         let meant = (index < GUESSES_MAX).then(|| suggest::nearest(parent.as_str(), known)).flatten();
-        let hint = meant.map(|name| format!("did you mean `{name}`?")).unwrap_or_default();
+        let hint = meant
+            .map(|name| format!("did you mean `{name}`?"))
+            .unwrap_or_else(|| "add the task, or take the dependency away".to_owned());
         reader.error(at, format_args!("the task `{parent}` does not exist in this run"), &hint);
     }
-    let group = GroupPath::new("run", "check").expect("two plain words are a group");
-    let mut config = RunConfig::new("check", group);
-    for task in tasks {
-        let depends = task.depends.clone().into_iter().filter(|(parent, _)| names.contains(parent)).collect();
-        config.tasks.insert(task.name.clone(), TaskConfig { depends, ..TaskConfig::default() });
-    }
-    for message in config.check() {
-        reader.error(at, message, "");
+    let depends = tasks.iter().map(|task| (&task.name, &task.depends));
+    let cycle = graph::on_cycles(&depends.collect());
+    if !cycle.is_empty() {
+        let names: Vec<_> = cycle.iter().map(|name| format!("`{name}`")).collect();
+        let message = format!("these tasks depend on each other in a cycle: {}", names.join(", "));
+        reader.error(at, message, "take a dependency away that closes the cycle");
     }
 }

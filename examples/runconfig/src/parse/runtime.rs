@@ -8,11 +8,17 @@ use super::{
 };
 use crate::{
     definition::{ContainerDefinition, Resources},
+    node::NodeKind,
     quantity::{parse_milli_quantity, parse_quantity},
 };
 
-const CONTAINER: Known =
+pub(crate) const CONTAINER: Known =
     Known { always: &["image", "environment", "user", "privileged", "entrypoint", "volumes"], v1: &["resources"] };
+
+pub(crate) const RUNTIME: Known = Known::always(&["type", "arch", "containers"]);
+pub(crate) const VOLUME: Known = Known::always(&["path", "tmpfs"]);
+pub(crate) const TMPFS: Known = Known::always(&["size"]);
+pub(crate) const RESOURCES: Known = Known::always(&["cpu", "memory"]);
 
 impl Reader<'_> {
     /// Reads `runtime`, which every task has.
@@ -21,7 +27,7 @@ impl Reader<'_> {
             self.error(task, "the task has no runtime", "add `runtime: {containers: [{image: ...}]}`");
             return (None, Vec::new());
         };
-        let Some(fields) = self.fields(&at, Known::always(&["type", "arch", "containers"])) else {
+        let Some(fields) = self.fields(&at, RUNTIME) else {
             return (None, Vec::new());
         };
         if let Some(kind) = fields.get("type") {
@@ -33,7 +39,8 @@ impl Reader<'_> {
         let arch = fields.get("arch").and_then(|at| self.arch(&at));
         let containers_at = fields.get("containers");
         let items = containers_at.as_ref().map(|at| self.list(at)).unwrap_or_default();
-        if items.is_empty() {
+        let is_list = containers_at.as_ref().is_none_or(|at| matches!(at.node.kind, NodeKind::List(_)));
+        if items.is_empty() && is_list {
             let at = containers_at.as_ref().unwrap_or(&at);
             self.error(at, "the runtime has no containers", "add `containers: [{image: ...}]`");
         }
@@ -65,16 +72,16 @@ impl Reader<'_> {
         Some(ContainerDefinition {
             image,
             environment: self.environment(&fields),
-            user: self.text_field(&fields, "user"),
+            user: self.text_field(&fields, "user").filter(|user| !user.is_empty()),
             privileged: self.bool_field(&fields, "privileged").unwrap_or(false),
-            entrypoint: self.text_field(&fields, "entrypoint"),
+            entrypoint: self.text_field(&fields, "entrypoint").filter(|entrypoint| !entrypoint.is_empty()),
             volumes: volumes.iter().filter_map(|volume| self.volume(volume)).collect(),
             resources: self.resources(&fields),
         })
     }
 
     fn volume(&mut self, at: &At<'_>) -> Option<(String, u64)> {
-        let fields = self.fields(at, Known::always(&["path", "tmpfs"]))?;
+        let fields = self.fields(at, VOLUME)?;
         let path = self.text_field(&fields, "path").filter(|path| !path.is_empty());
         if path.is_none() {
             self.error(at, "the volume has no path", "add `path`, where it is mounted");
@@ -83,14 +90,14 @@ impl Reader<'_> {
             self.error(at, "the volume has no `tmpfs`", "add `tmpfs: {}`, the only kind of volume there is");
             return None;
         };
-        let tmpfs = self.fields(&tmpfs, Known::always(&["size"]))?;
+        let tmpfs = self.fields(&tmpfs, TMPFS)?;
         let size = tmpfs.get("size").map_or(Some(0), |at| self.quantity(&at, parse_quantity))?;
         Some((path?, size))
     }
 
     fn resources(&mut self, fields: &Fields<'_>) -> Resources {
         let Some(at) = fields.get("resources") else { return Resources::default() };
-        let Some(fields) = self.fields(&at, Known::always(&["cpu", "memory"])) else { return Resources::default() };
+        let Some(fields) = self.fields(&at, RESOURCES) else { return Resources::default() };
         Resources {
             milli_cpus: fields.get("cpu").and_then(|at| self.quantity(&at, parse_milli_quantity)),
             memory: fields.get("memory").and_then(|at| self.quantity(&at, parse_quantity)),

@@ -14,12 +14,15 @@ use crate::{
     node::{NodeKind, Scalar, ScalarKind},
 };
 
+pub(crate) const VALUE: Known = Known::always(&["from_variable"]);
+
 impl Reader<'_> {
     fn scalar<'n>(&mut self, at: &At<'n>, expected: &str) -> Option<&'n Scalar> {
         match &at.node.kind {
             NodeKind::Scalar(scalar) => Some(scalar),
             _ => {
-                self.error(at, format_args!("expected {expected}, found {}", at.node.describe()), "");
+                let message = format_args!("expected {expected}, found {}", at.node.describe());
+                self.error(at, message, "write one value; a text with `: ` or ` #` in it needs quotes");
                 None
             }
         }
@@ -42,12 +45,12 @@ impl Reader<'_> {
     pub(super) fn name(&mut self, at: &At<'_>) -> Option<String> {
         let name = self.text(at)?;
         if name.is_empty() {
-            self.error(at, "the name is empty", "");
+            self.error(at, "the name is empty", "write a name of 1 to 100 bytes");
             return None;
         }
         if name.len() > NAME_BYTES_MAX {
             let message = format!("the name has {} bytes, and {NAME_BYTES_MAX} are the most", name.len());
-            self.error(at, message, "");
+            self.error(at, message, "shorten it");
             return None;
         }
         Some(name)
@@ -90,7 +93,7 @@ impl Reader<'_> {
         let value = scalar.text.parse::<u32>().ok().filter(|value| scalar.kind == ScalarKind::Number && *value >= min);
         if value.is_none() {
             let message = format!("expected a whole number from {min} to {}, found `{}`", u32::MAX, scalar.text);
-            self.error(at, message, "");
+            self.error(at, message, &format!("write a number without quotes, such as {}", min.max(1)));
         }
         value
     }
@@ -138,7 +141,7 @@ impl Reader<'_> {
                 Some(ValueSource::Text(scalar.text.clone()))
             }
             NodeKind::Map(_) => {
-                let fields = self.fields(at, Known::always(&["from_variable"]))?;
+                let fields = self.fields(at, VALUE)?;
                 match fields.get("from_variable") {
                     Some(name) => self.text(&name).map(ValueSource::Variable),
                     None => {

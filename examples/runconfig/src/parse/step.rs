@@ -12,10 +12,11 @@ use crate::{
     suggest,
 };
 
-const KINDS: [&str; 6] = ["clone", "run", "save_to_workspace", "restore_workspace", "save_cache", "restore_cache"];
+pub(crate) const KINDS: [&str; 6] =
+    ["clone", "run", "save_to_workspace", "restore_workspace", "save_cache", "restore_cache"];
 
 /// The keys of a step of a kind.
-fn known(kind: &str) -> Known {
+pub(crate) fn known(kind: &str) -> Known {
     Known::always(match kind {
         "clone" => &["type", "name", "when", "depth", "recurse_submodules"],
         "run" => &["type", "name", "when", "command", "environment", "working_dir", "shell", "user", "tty", "timeout"],
@@ -25,6 +26,8 @@ fn known(kind: &str) -> Known {
         _ => &["type", "name", "when", "keys", "dest_dir"],
     })
 }
+
+pub(crate) const CONTENTS: Known = Known::always(&["source_dir", "dest_dir", "paths"]);
 
 impl Reader<'_> {
     pub(super) fn step(&mut self, at: &At<'_>) -> Option<StepDefinition> {
@@ -54,7 +57,12 @@ impl Reader<'_> {
         match (&value.kind, kind) {
             (NodeKind::Scalar(_), "run") => {
                 let command = self.text(&inner)?;
+                self.check_command(&inner, &command);
                 Some(self.named(&inner, None, Action::Run(CommandStep { command, tty: !v1, ..CommandStep::default() })))
+            }
+            (NodeKind::Null, "run") => {
+                self.error(&inner, "the step has no command", "write it behind `run:`");
+                None
             }
             (NodeKind::Null, "clone") => Some(StepDefinition {
                 name: kind.to_owned(),
@@ -126,8 +134,8 @@ impl Reader<'_> {
         if fields.get("command").is_none() {
             // In every version: a check that never runs must not look as if it had passed.
             self.error(at, "the step has no command", "add `command`");
-        } else if command.is_empty() {
-            self.lapse(at.node.position, &at.path, "the command of the step is empty".to_owned(), "write what to run");
+        } else {
+            self.check_command(at, &command);
         }
         CommandStep {
             command,
@@ -140,6 +148,12 @@ impl Reader<'_> {
         }
     }
 
+    fn check_command(&mut self, at: &At<'_>, command: &str) {
+        if command.is_empty() {
+            self.lapse(at.node.position, &at.path, "the command of the step is empty".to_owned(), "write what to run");
+        }
+    }
+
     fn contents(&mut self, step: &At<'_>, fields: &Fields<'_>, default_paths: &[&str]) -> Vec<Contents> {
         let items = fields.get("contents").map(|at| self.list(&at)).unwrap_or_default();
         if items.is_empty() {
@@ -149,7 +163,7 @@ impl Reader<'_> {
     }
 
     fn content(&mut self, at: &At<'_>, default_paths: &[&str]) -> Option<Contents> {
-        let fields = self.fields(at, Known::always(&["source_dir", "dest_dir", "paths"]))?;
+        let fields = self.fields(at, CONTENTS)?;
         let mut paths = fields.get("paths").map(|at| self.text_list(&at)).unwrap_or_default();
         if paths.is_empty() {
             paths = default_paths.iter().map(|path| (*path).to_owned()).collect();
@@ -177,7 +191,7 @@ impl Reader<'_> {
         for item in items {
             let Some(key) = self.text(&item) else { continue };
             if key.is_empty() {
-                self.error(&item, "the key is empty", "");
+                self.error(&item, "the key is empty", "write the name of a cache entry, or the beginning of one");
             }
             keys.push(key);
         }

@@ -1,5 +1,7 @@
 //! Reading tasks.
 
+use std::collections::BTreeSet;
+
 use runyard_executor_core::contract::TaskName;
 
 use super::{
@@ -12,7 +14,7 @@ use crate::{
     node::NodeKind,
 };
 
-const TASK: Known = Known {
+pub(crate) const TASK: Known = Known {
     always: &[
         "name",
         "runtime",
@@ -30,6 +32,8 @@ const TASK: Known = Known {
     ],
     v1: &["retry", "labels"],
 };
+
+pub(crate) const APPROVAL: Known = Known::always(&["minimum", "approvers"]);
 
 impl Reader<'_> {
     /// Reads a task, and where its dependencies are written.
@@ -79,9 +83,12 @@ impl Reader<'_> {
         if !matches!(at.node.kind, NodeKind::Map(_)) {
             return self.bool(&at)?.then(|| Approval { minimum: 1, approvers: Vec::new() });
         }
-        let fields = self.fields(&at, Known::always(&["minimum", "approvers"]))?;
+        let fields = self.fields(&at, APPROVAL)?;
         let minimum = fields.get("minimum").map_or(Some(1), |at| self.number(&at, 1))?;
-        let approvers = fields.get("approvers").map(|at| self.text_list(&at)).unwrap_or_default();
+        let mut approvers = fields.get("approvers").map(|at| self.text_list(&at)).unwrap_or_default();
+        // Who is named twice can approve once.
+        let mut seen = BTreeSet::new();
+        approvers.retain(|approver| seen.insert(approver.clone()));
         if !approvers.is_empty() && approvers.len() < usize::try_from(minimum).unwrap_or(usize::MAX) {
             let message = format!("{minimum} approvals are required, and {} users may approve", approvers.len());
             self.error(&at, message, "lower `minimum` or name more `approvers`");

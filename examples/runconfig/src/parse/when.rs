@@ -6,11 +6,14 @@ use crate::{
     when::{Conditions, Pattern, When},
 };
 
+pub(crate) const WHEN: Known = Known::always(&["branch", "tag", "ref"]);
+pub(crate) const CONDITIONS: Known = Known::always(&["include", "exclude"]);
+
 impl Reader<'_> {
     /// Reads `when`, if there is one that is not null.
     pub(super) fn when(&mut self, fields: &Fields<'_>) -> Option<When> {
         let at = fields.get("when")?;
-        let keys = self.fields(&at, Known::always(&["branch", "tag", "ref"]))?;
+        let keys = self.fields(&at, WHEN)?;
         if keys.is_empty() {
             self.warning(&at, "an empty `when` never matches", "leave it out to match always");
         }
@@ -27,7 +30,7 @@ impl Reader<'_> {
         if !matches!(at.node.kind, NodeKind::Map(_)) {
             return Some(Conditions { include: self.patterns(&at), exclude: Vec::new() });
         }
-        let fields = self.fields(&at, Known::always(&["include", "exclude"]))?;
+        let fields = self.fields(&at, CONDITIONS)?;
         let mut read = |key| fields.get(key).map(|at| self.patterns(&at)).unwrap_or_default();
         let conditions = Conditions { include: read("include"), exclude: read("exclude") };
         if !self.v1() && conditions.include.is_empty() && !conditions.exclude.is_empty() {
@@ -45,7 +48,12 @@ impl Reader<'_> {
             match Pattern::parse(&text, self.version) {
                 Ok(pattern) => patterns.push(pattern),
                 Err(reason) => {
-                    self.error(&item, format_args!("the pattern `{text}` cannot be read: {reason}"), "");
+                    let hint = if text.starts_with(['/', '#']) {
+                        "mend the regular expression (as in Go), or take the delimiters away to compare the name as it is"
+                    } else {
+                        "mend the glob, or write a `\\` before what is meant as it is"
+                    };
+                    self.error(&item, format_args!("the pattern `{text}` cannot be read: {reason}"), hint);
                 }
             }
         }

@@ -43,6 +43,30 @@ fn anchors_and_merge_keys_point_to_where_the_text_stands() {
 }
 
 #[test]
+fn own_keys_win_over_merged_ones_and_the_first_source_over_later_ones() {
+    let text =
+        "- &a {x: a, y: a}\n- &b {y: b, z: b}\n- {<<: [*a, *b], x: own}\n- {<<: *b, <<: *a}\n- {'<<': *a}\n- {<<: }\n";
+    let NodeKind::List(items) = tree(text).kind else { panic!("a list") };
+    let shown: Vec<_> = items[2..].iter().map(|item| show(item).replace("/Plain", "")).collect();
+    assert_eq!(
+        shown,
+        [
+            "{x@3:18=own@3:21, y@1:13=a@1:16, z@2:13=b@2:16}",
+            "{y@2:7=b@2:10, z@2:13=b@2:16, x@1:7=a@1:10}",
+            "{<<@5:4={x@1:7=a@1:10, y@1:13=a@1:16}}",
+            "{}",
+        ]
+    );
+    for (text, expected) in [
+        ("a: {<<: 1}", "t.yml:1:9: error: `<<` takes a map, and this is a number"),
+        ("a: {<<: [{}, x]}", "t.yml:1:14: error: `<<` takes maps, and this is a string"),
+    ] {
+        let error = parse_tree("t.yml", text).expect_err("no map").to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+}
+
+#[test]
 fn duplicate_keys_arrive_both() {
     assert_eq!(show(&tree("a: 1\na: 2\n")), "{a@1:1=1/Number@1:4, a@2:1=2/Number@2:4}");
 }
@@ -62,7 +86,8 @@ fn a_broken_file_says_where() {
     let error = parse_tree("t.yml", "a: *missing\n").expect_err("broken").to_string();
     assert!(error.starts_with("t.yml:1:"), "{error}");
     let error = parse_tree("t.yml", "[a]: 1\n").expect_err("a list as key").to_string();
-    assert_eq!(error, "t.yml:1:1: error: a key must be a string, and this is a list");
+    let hint = "(hint: write `key: value` here; a key is a word or in quotes, and `<<` takes a map)";
+    assert_eq!(error, format!("t.yml:1:1: error: a key must be a string, and this is a list {hint}"));
 }
 
 #[test]
@@ -87,7 +112,7 @@ fn oversized_deep_and_explosive_files_are_refused() {
         bomb.push_str(&format!("a{level}: &a{level} [{below}]\n"));
     }
     let error = parse_tree("t.yml", &bomb).expect_err("a bomb").to_string();
-    assert!(error.contains("error: the definition has more than 100000 values"), "{error}");
+    assert!(error.contains("error: the definition has more than 200000 values"), "{error}");
 }
 
 #[test]

@@ -125,7 +125,7 @@ runs:
     );
     assert_eq!(
         compiled.warnings[0].to_string(),
-        "t.yml:5:5: warning: runs[0]: the variable `NONE` does not exist: `B` in the environment of the task `t` is empty"
+        "t.yml:5:5: warning: runs[0]: the variable `NONE` does not exist: `B` in the environment of the task `t` is empty (hint: create the variable, or correct its name)"
     );
     assert!(task(run, "skipped").skip);
 }
@@ -282,4 +282,49 @@ proptest! {
         }
         let _ = parse_tree("t.yml", &text);
     }
+}
+
+const INPUTS: &str = "
+version: v1
+runs:
+  - name: r
+    inputs:
+      where: {default: staging}
+      count: {type: number, required: true}
+      dry: {type: boolean}
+      note:
+  - name: other
+";
+
+#[test]
+fn inputs_become_variables_and_defaults_count_where_nothing_is_given() {
+    let inputs = |given: Option<&[(&str, &str)]>| {
+        let mut context = context();
+        context.inputs =
+            given.map(|given| given.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect());
+        let (definition, _) = parse("t.yml", Format::Yaml, INPUTS).into_result().expect("no errors");
+        compile(&definition, &context).map(|compiled| compiled.runs[0].environment.clone())
+    };
+    let variables = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(name, text)| ((*name).to_owned(), Value::from(*text))).collect::<BTreeMap<_, _>>()
+    };
+    // A push: nobody was asked, so that nothing can be missing.
+    assert_eq!(inputs(None), Ok(variables(&[("where", "staging")])));
+    let given = [("count", "2.5"), ("dry", "true"), ("where", "live"), ("unasked", "x")];
+    assert_eq!(inputs(Some(&given)), Ok(variables(&[("count", "2.5"), ("dry", "true"), ("where", "live")])));
+    let messages = |given: &[(&str, &str)]| {
+        let errors = inputs(Some(given)).expect_err("something is wrong");
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        messages(&[("dry", "yes")]),
+        [
+            "t.yml:4:5: error: runs[0]: the input `count` is missing (hint: give it when the run is started)",
+            "t.yml:4:5: error: runs[0]: the input `dry` has to be `true` or `false`, and is `yes` (hint: give another value)",
+        ]
+    );
+    assert_eq!(
+        messages(&[("count", "many")]),
+        ["t.yml:4:5: error: runs[0]: the input `count` has to be a number, and is `many` (hint: give another value)"]
+    );
 }

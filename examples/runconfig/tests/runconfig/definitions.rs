@@ -89,6 +89,10 @@ fn show_task(out: &mut String, task: &TaskConfig) -> std::fmt::Result {
             Step::Run(run) => {
                 writeln!(out, " {:?}{}", run.command, if run.tty { " tty" } else { "" })?;
                 values(out, "      ", "env", &run.environment);
+                let place = [("in", &run.working_dir), ("shell", &run.shell), ("user", &run.user)];
+                for (what, text) in place.iter().filter_map(|(what, text)| Some((what, text.as_ref()?))) {
+                    writeln!(out, "      {what} {text}")?;
+                }
                 if let Some(timeout) = run.timeout {
                     writeln!(out, "      timeout {timeout:?}")?;
                 }
@@ -107,6 +111,7 @@ fn show_run(out: &mut String, run: &RunConfig) -> std::fmt::Result {
     for warning in &run.warnings {
         writeln!(out, "  warning: {warning}")?;
     }
+    values(out, "  ", "env", &run.environment);
     for (name, value) in &run.annotations {
         writeln!(out, "  annotation {name}: {value}")?;
     }
@@ -153,5 +158,21 @@ fn real_definitions_become_the_graphs_that_they_mean() {
         assert!(shown == expected, "{}:\n{shown}", path.display());
         checked += 1;
     }
-    assert!(checked >= 12, "only {checked} definitions were found");
+    assert!(checked >= 30, "only {checked} definitions were found");
+}
+
+#[test]
+fn every_spelling_of_a_definition_means_the_same() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/definitions");
+    for (long, others) in [
+        ("go-service-long.yml", ["go-service-short.yml", "go-service-shortest.yml"]),
+        ("rust-crate-long.json", ["rust-crate-short.yml", "rust-crate-shortest.yml"]),
+    ] {
+        // Without the remark on the key that holds anchors.
+        let graph =
+            |file: &str| show(&dir.join(file)).lines().filter(|l| !l.contains("`x-")).collect::<Vec<_>>().join("\n");
+        for other in others {
+            assert_eq!(graph(other), graph(long), "{other}");
+        }
+    }
 }

@@ -1,5 +1,8 @@
 //! What is said about a broken definition, where, and all at once.
 
+use std::{fs, path::Path};
+
+use regex::Regex;
 use runyard_runconfig::{Format, parse};
 
 fn check(text: &str) -> String {
@@ -61,7 +64,7 @@ config.yml:14:46: error: runs[0].tasks[0].runtime.containers[0].volumes[1].tmpfs
 config.yml:15:32: error: runs[0].tasks[0].task_timeout_interval: `soon` cannot be a duration: it is not a duration such as `15s`, `1h30m` or `500ms` (hint: write for example `90s`, `15m` or `1h30m`)
 config.yml:17:13: error: runs[0].tasks[0].steps[0]: a step without `type` has one key, and this one has 2 (hint: write `- type: run` with its keys beside it, or indent them below `run:`)
 config.yml:19:13: error: runs[0].tasks[0].steps[1]: the step `rum` is not known (hint: did you mean `run`?)
-config.yml:21:20: error: runs[0].tasks[0].steps[2].depth: expected a whole number from 1 to 4294967295, found `0`
+config.yml:21:20: error: runs[0].tasks[0].steps[2].depth: expected a whole number from 1 to 4294967295, found `0` (hint: write a number without quotes, such as 1)
 config.yml:22:25: error: runs[0].tasks[0].steps[3].save_cache: the step has no `key` (hint: add `key`, the name of the cache entry)
 config.yml:22:25: warning: runs[0].tasks[0].steps[3].save_cache: the step has no `contents` and stores nothing (hint: add `contents: [{paths: [...]}]`)
 config.yml:23:35: error: runs[0].tasks[0].steps[4].restore_cache.keys: expected a list, found a string (hint: begin every item with `- `)
@@ -73,7 +76,7 @@ config.yml:27:9: error: runs[0].tasks[2]: another task is called `test` too (hin
 config.yml:29:33: error: runs[0].tasks[2].depends[2]: `deploy` occurs twice in `depends` (hint: name each task once, with a list of conditions)
 config.yml:30:5: error: runs[1]: another run is called `build` too (hint: rename one of them)
 config.yml:31:5: error: runs[2]: the run has no name (hint: add `name`)
-config.yml:31:20: error: runs[2].when.branch: the pattern `/(/` cannot be read: unclosed group
+config.yml:31:20: error: runs[2].when.branch: the pattern `/(/` cannot be read: unclosed group (hint: mend the regular expression (as in Go), or take the delimiters away to compare the name as it is)
 config.yml:33:6: error: docker_registries_auth.a: the credentials are empty (hint: add `username` and `password`)
 config.yml:34:6: error: docker_registries_auth.b: the type of credentials `token` is not known (hint: write `basic` or `encodedauth`)
 config.yml:35:6: error: docker_registries_auth.c: `auth` has no meaning in credentials of type `basic` (hint: add `type: encodedauth`, or write `username` and `password`)
@@ -88,7 +91,7 @@ fn cycles_name_every_task_on_them_and_unknown_parents_are_guessed() {
     };
     let tasks = [task("a", "c"), task("b", "a"), task("c", "b"), task("d", "c, buidl"), task("build", "")].concat();
     let expected = "\
-config.yml:4:7: error: runs[0].tasks: these tasks depend on each other in a cycle: `a`, `b`, `c`
+config.yml:4:7: error: runs[0].tasks: these tasks depend on each other in a cycle: `a`, `b`, `c` (hint: take a dependency away that closes the cycle)
 config.yml:7:69: error: runs[0].tasks[3].depends[1]: the task `buidl` does not exist in this run (hint: did you mean `build`?)
 ";
     assert_eq!(check(&format!("runs:\n  - name: r\n    tasks:\n{tasks}")), expected);
@@ -164,8 +167,14 @@ config.yml:13:42: error: runs[0].tasks[0].steps[2].tty: expected a boolean, foun
 #[test]
 fn files_that_are_no_definition_at_all_are_refused() {
     for (text, expected) in [
-        ("", "config.yml:1:1: error: expected a map, found nothing\n"),
-        ("- a\n", "config.yml:1:1: error: expected a map, found a list\n"),
+        (
+            "",
+            "config.yml:1:1: error: expected a map, found nothing (hint: write `key: value` lines, indented below the key that they belong to)\n",
+        ),
+        (
+            "- a\n",
+            "config.yml:1:1: error: expected a map, found a list (hint: write `key: value` lines, indented below the key that they belong to)\n",
+        ),
         ("{}", "config.yml:1:1: error: the definition has no runs (hint: add `runs:` with at least one run)\n"),
         ("runs: []", "config.yml:1:7: error: runs: the definition has no runs (hint: add at least one run)\n"),
         (
@@ -224,7 +233,13 @@ fn hostile_definitions_take_neither_the_memory_nor_the_day() {
     let said = check(&tasks(300, |index| format!("t{}", index + 1)));
     assert!(said.contains("the task `t300` does not exist") && said.lines().count() == 1, "{said}");
     let said = check(&tasks(5000, |_| String::new()));
-    assert!(said.contains("the run has 5000 tasks, and 1000 are the most"), "{said}");
+    assert!(said.contains("the run has 5000 tasks, and 2000 are the most"), "{said}");
+    // Each depends on fifty others, in circles.
+    let said = check(&tasks(1000, |index| {
+        let parents = (1..=50).map(|step| format!("t{}", 1 + (index + step) % 999));
+        parents.collect::<Vec<_>>().join(", ")
+    }));
+    assert!(said.contains("in a cycle: `t1`, `t10`") && said.lines().count() == 1, "{said}");
 }
 
 #[test]
@@ -236,4 +251,100 @@ fn a_step_that_would_run_nothing_is_an_error_in_every_version() {
         ));
         assert!(said.contains("error: runs[0].tasks[0].steps[0].run: the step has no command"), "{said}");
     }
+}
+
+/// What `diagnostics.snap` holds: name, definition, what is said.
+fn snapshots(text: &str) -> Vec<(&str, &str, &str)> {
+    text.split("\n=== ")
+        .skip(1)
+        .map(|case| {
+            let (name, rest) = case.split_once('\n').expect("a name");
+            let (definition, said) = rest.split_once("\n>>>\n").expect("what is said");
+            (name, definition, said)
+        })
+        .collect()
+}
+
+fn said(name: &str, definition: &str) -> String {
+    let (file, format) =
+        if name.ends_with(".json") { ("config.json", Format::Json) } else { ("config.yml", Format::Yaml) };
+    let parsed = parse(file, format, definition);
+    for diagnostic in &parsed.diagnostics {
+        assert!(diagnostic.hint.as_ref().is_some_and(|hint| !hint.is_empty()), "{name}: no hint: {diagnostic}");
+        assert!(diagnostic.position.line > 0 && diagnostic.position.column > 0, "{name}: no place: {diagnostic}");
+    }
+    parsed.diagnostics.iter().map(|diagnostic| format!("{diagnostic}\n")).collect()
+}
+
+#[test]
+fn every_diagnostic_is_as_its_snapshot_with_place_path_and_hint() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/diagnostics.snap");
+    let text = fs::read_to_string(&path).expect("reads");
+    let (head, _) = text.split_once("\n=== ").expect("a head");
+    if std::env::var_os("RUNYARD_BLESS").is_some() {
+        let mut blessed = format!("{head}\n");
+        for (name, definition, _) in snapshots(&text) {
+            blessed.push_str(&format!("=== {name}\n{definition}\n>>>\n{}\n", said(name, definition)));
+        }
+        fs::write(&path, format!("{}\n", blessed.trim_end_matches('\n'))).expect("writes");
+    }
+    let text = fs::read_to_string(&path).expect("reads");
+    let snapshots = snapshots(&text);
+    for (name, definition, expected) in &snapshots {
+        let said = said(name, definition);
+        assert!(!said.is_empty(), "{name}: nothing is said");
+        assert_eq!(said.trim_end(), expected.trim_end(), "{name}");
+    }
+    assert!(snapshots.len() >= 100, "only {} snapshots", snapshots.len());
+}
+
+/// The texts of a source file that are meant for people: those with a blank, outside of comments and expectations.
+fn texts(source: &str) -> Vec<String> {
+    let source = source.split("#[cfg(test)]").next().unwrap_or_default().replace("'\"'", "");
+    let literal = Regex::new(r#"(?s)(expect\()?"((?:[^"\\]|\\.)*)""#).expect("an expression");
+    let code: String =
+        source.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    literal
+        .captures_iter(&code)
+        .filter(|found| found.get(1).is_none())
+        .map(|found| found[2].replace("\\\"", "\"").replace("\\\\", "\\"))
+        .filter(|text| text.contains(' ') && text.chars().any(|char| char.is_ascii_lowercase()))
+        .collect()
+}
+
+#[test]
+fn no_message_and_no_hint_of_the_parser_is_without_a_snapshot() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let snapshots = fs::read_to_string(root.join("tests/diagnostics.snap")).expect("reads");
+    let mut files: Vec<_> =
+        fs::read_dir(root.join("src/parse")).expect("lists").map(|entry| entry.expect("lists").path()).collect();
+    files.push(root.join("src/yaml/mod.rs"));
+    let placeholder = Regex::new(r"\{[a-zA-Z_]*(:[^}]*)?\}").expect("an expression");
+    let mut checked = 0;
+    let mut missing = Vec::new();
+    for file in files {
+        for text in texts(&fs::read_to_string(&file).expect("reads")) {
+            // What tests elsewhere make: a megabyte of text, thousands of tasks, a language that cannot be evaluated.
+            if text.contains("{INPUT_BYTES_MAX}")
+                || text.contains("cannot be evaluated")
+                || text.contains("{TASKS_MAX}")
+                || text.contains("into several runs")
+                || text.contains("move long scripts")
+                || text.contains("as `config.yml` or")
+                || text.contains(" at line ")
+            {
+                continue;
+            }
+            // `{{` is a brace that is written.
+            let text = text.replace("{{", "\u{1}").replace("}}", "\u{2}");
+            let parts: Vec<_> = placeholder.split(&text).map(regex::escape).collect();
+            let pattern = parts.join(".*").replace('\u{1}', r"\{").replace('\u{2}', r"\}");
+            checked += 1;
+            if !Regex::new(&pattern).expect("an expression").is_match(&snapshots) {
+                missing.push(format!("{}: {text}", file.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+    assert!(checked >= 80, "only {checked} texts were found");
 }

@@ -4,5 +4,7 @@ mod clone;
 mod compile;
 mod definitions;
 mod diagnostics;
+mod schema;
 mod spellings;
+mod stable;
 mod when;
