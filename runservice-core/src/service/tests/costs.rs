@@ -59,13 +59,13 @@ async fn from_the_end_of_a_task_to_the_start_of_its_child_there_are_two_commits(
 async fn nothing_is_committed_while_nothing_happens() {
     let yard = Yard::new();
     let mut hands = Vec::new();
-    for index in 0..20 {
+    for index in 0..100 {
         hands.push(Hand::named(&format!("x{index}"), yard.runs.client(), 5, &[]).await);
     }
-    for index in 0..150 {
+    for index in 0..1_000 {
         yard.create(RunConfig { group: group(&index.to_string()), ..config(&["a", "b: a"]) }).await;
     }
-    // A hundred of them were given to executors, and the rest waits.
+    // Half of them were given to executors, and the rest waits.
     tokio::time::sleep(Duration::from_secs(30)).await;
     let before = yard.transactions().await;
     tokio::time::sleep(Duration::from_secs(60 * 60)).await;
