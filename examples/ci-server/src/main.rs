@@ -3,6 +3,7 @@
 mod cli;
 mod client;
 mod configdata;
+mod evaluate;
 mod git;
 mod ids;
 mod local;
@@ -20,6 +21,8 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     // First of all: this binary is also the supervisor of the steps that it starts.
     runyard_executor_core::run_toolbox_if_invoked();
+    // And the process that evaluates a definition.
+    evaluate::run_if_invoked();
     let cli = cli::Cli::parse();
     let level = if cli.is_service() { "info" } else { "off" };
     let filter = EnvFilter::try_from_env("RUNYARD_LOG").unwrap_or_else(|_| EnvFilter::new(level));

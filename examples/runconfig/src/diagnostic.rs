@@ -54,7 +54,7 @@ impl Diagnostic {
     }
 
     /// An error about a whole file.
-    pub(crate) fn file_error(file: &str, position: Position, message: impl Into<String>) -> Self {
+    pub fn file_error(file: &str, position: Position, message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Error,
             file: file.to_owned(),
@@ -65,7 +65,9 @@ impl Diagnostic {
         }
     }
 
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+    /// The same, with what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }

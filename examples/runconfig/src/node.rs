@@ -82,6 +82,27 @@ impl Node {
     }
 }
 
+impl From<&serde_json::Value> for Node {
+    /// What a program has made: nothing of it is written anywhere.
+    fn from(value: &serde_json::Value) -> Self {
+        use serde_json::Value;
+        let position = Position::default();
+        let scalar = |text: String, kind| NodeKind::Scalar(Scalar { text, kind });
+        let kind = match value {
+            Value::Null => NodeKind::Null,
+            Value::Bool(value) => scalar(value.to_string(), ScalarKind::Bool),
+            Value::Number(number) => scalar(number.to_string(), ScalarKind::Number),
+            Value::String(text) => scalar(text.clone(), ScalarKind::Quoted),
+            Value::Array(values) => NodeKind::List(values.iter().map(Self::from).collect()),
+            Value::Object(entries) => {
+                let key = |text: &String| Key { position, text: text.clone() };
+                NodeKind::Map(entries.iter().map(|(name, value)| (key(name), Self::from(value))).collect())
+            }
+        };
+        Self { position, kind }
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.line, self.column)

@@ -1,5 +1,6 @@
 //! What can be typed after `runyard`?
 
+mod config;
 mod data;
 mod logs;
 mod output;
@@ -45,6 +46,9 @@ enum Command {
     /// Look after the databases of a data directory
     #[command(subcommand)]
     Data(data::DataCommand),
+    /// Check and show definitions
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
     /// Print the version
     #[command(after_help = "Example:\n  runyard version --json")]
     Version,
@@ -83,6 +87,7 @@ impl Cli {
             Command::Runs(command) => runs::run(command, json).await,
             Command::Logs(args) => logs::run(args).await,
             Command::Data(command) => data::run(command, json).await,
+            Command::Config(command) => config::run(command, json).await,
             Command::Version => print_version(json),
         };
         match done {

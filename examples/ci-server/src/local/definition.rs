@@ -3,10 +3,12 @@
 use std::{fs, io, path::Path};
 
 use runyard_runconfig::{
-    CompileContext, Compiled, Diagnostic, compile,
+    CompileContext, Compiled, Diagnostic, Format, compile,
     definition::{Definition, RunDefinition},
-    discover, nearest, not_found, parse,
+    discover, nearest, not_found,
 };
+
+use crate::evaluate::{self, Ctx};
 
 /// Why there is nothing to run.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +36,26 @@ fn meant(nearest: Option<&str>) -> String {
     nearest.map(|nearest| format!(", did you mean `{nearest}`?")).unwrap_or_default()
 }
 
-/// Finds and reads the definition of a directory, with what a user should know of it.
-pub(crate) fn load(dir: &Path) -> Result<(Definition, Vec<Diagnostic>), DefinitionError> {
+/// The file that defines the runs of a directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) file: String,
+    format: Format,
+    text: String,
+    warnings: Vec<Diagnostic>,
+}
+
+impl Found {
+    /// Reads the definition, with what a user should know of it.
+    pub(crate) async fn read(self, ctx: &Ctx) -> Result<(Definition, Vec<Diagnostic>), DefinitionError> {
+        let parsed = evaluate::read(&self.file, self.format, &self.text, ctx).await;
+        let (definition, remarks) = parsed.into_result().map_err(DefinitionError::Diagnostics)?;
+        Ok((definition, self.warnings.into_iter().chain(remarks).collect()))
+    }
+}
+
+/// Finds the definition of a directory.
+pub(crate) fn find(dir: &Path) -> Result<Found, DefinitionError> {
     let shown = dir.display().to_string();
     let unreadable = |source| DefinitionError::Directory { dir: shown.clone(), source };
     if !fs::metadata(dir).map_err(unreadable)?.is_dir() {
@@ -51,9 +71,7 @@ pub(crate) fn load(dir: &Path) -> Result<(Definition, Vec<Diagnostic>), Definiti
     // What an editor or a terminal can jump to.
     let file = path.strip_prefix(".").unwrap_or(&path).display().to_string();
     let text = fs::read_to_string(&path).map_err(|source| DefinitionError::File { file: file.clone(), source })?;
-    let (definition, remarks) =
-        parse(&file, found.candidate.format, &text).into_result().map_err(DefinitionError::Diagnostics)?;
-    Ok((definition, found.warnings.into_iter().chain(remarks).collect()))
+    Ok(Found { file, format: found.candidate.format, text, warnings: found.warnings })
 }
 
 /// Compiles the runs that were asked for by name, whatever their `when` says, or else those that are for this commit.
@@ -86,7 +104,7 @@ fn run_names(runs: &[RunDefinition]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use runyard_runconfig::Format;
+    use runyard_runconfig::parse;
     use runyard_runservice_core::model::GroupPath;
 
     use super::*;
@@ -127,9 +145,9 @@ runs:
     #[test]
     fn a_directory_without_a_definition_says_what_was_looked_for() {
         let dir = tempfile::tempdir().expect("a directory");
-        let error = load(dir.path()).expect_err("empty").to_string();
+        let error = find(dir.path()).expect_err("empty").to_string();
         assert!(error.contains(".runyard/config.yml"), "{error}");
-        let error = load(&dir.path().join("none")).expect_err("missing").to_string();
+        let error = find(&dir.path().join("none")).expect_err("missing").to_string();
         assert!(error.contains("none"), "{error}");
     }
 }

@@ -6,6 +6,7 @@
 //! in each task, and [`mod@print`] shows it.
 
 mod conduct;
+pub(crate) mod config;
 mod definition;
 mod engine;
 mod git;
@@ -45,7 +46,10 @@ use self::{
     print::Printer,
     snapshot::{DETACHED, Snapshot, SnapshotError},
 };
-use crate::server::data_dir::{self, DataDir};
+use crate::{
+    evaluate::Ctx,
+    server::data_dir::{self, DataDir},
+};
 
 /// So many messages may wait for the printer; then those who have something to say wait.
 const MESSAGES_MAX: usize = 256;
@@ -196,7 +200,7 @@ struct Prepared<'a> {
 }
 
 async fn prepare<'a>(options: &Options, temporary: &'a Temporary) -> Result<Prepared<'a>, Error> {
-    let (definition, remarks) = definition::load(&options.dir)?;
+    let found = definition::find(&options.dir)?;
     let read = |file: &Path| std::fs::read_to_string(file);
     let variables = variables::variables(&options.vars, &options.var_files, read).map_err(Error::Variables)?;
     let place = Place::open(options.store.as_deref(), temporary)?;
@@ -204,6 +208,7 @@ async fn prepare<'a>(options: &Options, temporary: &'a Temporary) -> Result<Prep
     let snapshot = snapshot::take(&options.dir, &repository, &options.reference).await?;
     let mut context = context(options, &snapshot);
     context.variables = variables;
+    let (definition, remarks) = found.read(&Ctx::from(&context)).await?;
     let compiled = definition::select(definition, &options.runs, &context)?;
     Ok(Prepared { place, context, compiled, remarks })
 }

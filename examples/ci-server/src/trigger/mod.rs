@@ -142,7 +142,7 @@ impl TriggerWorker {
             Err(error @ git::Error::NotACommit { .. }) => Err(error.to_string()),
             Err(error) => return Err(error.into()),
         };
-        let plan = plan::plan(&project, trigger, commit.as_ref().map_err(String::as_str), &self.clone);
+        let plan = plan::plan(&project, trigger, commit.as_ref().map_err(String::as_str), &self.clone).await;
         let mut siblings = BTreeSet::new();
         for (index, config) in plan.runs.into_iter().enumerate() {
             let instead = plan.shell.clone();

@@ -1,4 +1,5 @@
-//! Which runs does a commit ask for? Pure: a trigger and what its commit says in, run configs out.
+//! Which runs does a commit ask for? A trigger and what its commit says in, run configs out. Nothing is read or written
+//! here; a definition that is a program is evaluated elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use runyard_runservice_core::model::{GroupPath, RunConfig};
 
 use crate::{
     configdata::{Project, Trigger},
+    evaluate::{self, Ctx},
     git::{Commit, DefinitionFile},
     server::auth::AdminToken,
 };
@@ -62,12 +64,17 @@ impl Shell {
 }
 
 /// Says which runs a trigger makes; none if the commit asks for none. `commit` is an error if there is no commit.
-pub(super) fn plan(project: &Project, trigger: &Trigger, commit: Result<&Commit, &str>, access: &CloneAccess) -> Plan {
+pub(super) async fn plan(
+    project: &Project,
+    trigger: &Trigger,
+    commit: Result<&Commit, &str>,
+    access: &CloneAccess,
+) -> Plan {
     let shell = Shell { group: group(project, trigger), annotations: annotations(project, trigger, commit.ok()) };
     let runs = match commit {
         Err(reason) => vec![shell.with_error(reason.to_owned())],
         Ok(commit) if runyard_runconfig::asks_to_skip(&commit.message) => Vec::new(),
-        Ok(commit) => match compile(project, trigger, commit, &shell, access) {
+        Ok(commit) => match compile(project, trigger, commit, &shell, access).await {
             Ok(runs) => runs,
             Err(diagnostics) => vec![shell.with_diagnostics(&diagnostics)],
         },
@@ -75,7 +82,7 @@ pub(super) fn plan(project: &Project, trigger: &Trigger, commit: Result<&Commit,
     Plan { runs, shell }
 }
 
-fn compile(
+async fn compile(
     project: &Project,
     trigger: &Trigger,
     commit: &Commit,
@@ -89,8 +96,9 @@ fn compile(
         DefinitionFile::Missing => return Err(vec![runyard_runconfig::not_found()]),
         DefinitionFile::Unusable { path, reason } => return Err(vec![unusable(path, reason)]),
     };
-    let (definition, parsed) = runyard_runconfig::parse(path, found.candidate.format, content).into_result()?;
     let context = context(project, trigger, commit, shell, access);
+    let parsed = evaluate::read(path, found.candidate.format, content, &Ctx::from(&context)).await;
+    let (definition, parsed) = parsed.into_result()?;
     let mut runs = runyard_runconfig::compile(&definition, &context)?.runs;
     let warnings: Vec<String> = found.warnings.iter().chain(&parsed).map(ToString::to_string).collect();
     for run in &mut runs {
@@ -182,7 +190,7 @@ mod tests {
 
     const TWO_RUNS: &str = "runs: [{name: a, tasks: []}, {name: b, when: {tag: v1}, tasks: []}]";
 
-    fn planned(name: &str, message: &str, definition: DefinitionFile) -> Vec<RunConfig> {
+    async fn planned(name: &str, message: &str, definition: DefinitionFile) -> Vec<RunConfig> {
         let directory = tempfile::tempdir().expect("a directory");
         let (token, _) = AdminToken::load_or_create(&directory.path().join("token")).expect("a token");
         let access = CloneAccess { server: "http://127.0.0.1:8080".to_owned(), token };
@@ -197,19 +205,19 @@ mod tests {
             DefinitionFile::Text { path, .. } | DefinitionFile::Unusable { path, .. } => vec![path.clone()],
         };
         let commit = Commit { id: new, message, author, present, definition };
-        plan(&project, &trigger, Ok(&commit), &access).runs
+        plan(&project, &trigger, Ok(&commit), &access).await.runs
     }
 
     fn text(content: &str) -> DefinitionFile {
         DefinitionFile::Text { path: ".runyard/config.yml".to_owned(), content: content.to_owned() }
     }
 
-    #[test]
-    fn a_branch_and_a_tag_get_the_runs_that_match_them_in_file_order() {
+    #[tokio::test]
+    async fn a_branch_and_a_tag_get_the_runs_that_match_them_in_file_order() {
         for (name, group, runs) in
             [("refs/heads/feature/x", "/branch/feature%2Fx", &["a"][..]), ("refs/tags/v1", "/tag/v1", &["a", "b"])]
         {
-            let planned = planned(name, "Title", text(TWO_RUNS));
+            let planned = planned(name, "Title", text(TWO_RUNS)).await;
             assert_eq!(planned.iter().map(|run| run.name.as_str()).collect::<Vec<_>>(), runs);
             for run in planned {
                 assert!(run.group.as_str().ends_with(group), "{}", run.group);
@@ -223,14 +231,14 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_commit_that_asks_for_no_runs_gets_none() {
-        assert!(planned("refs/heads/main", "Mend a typo [ci skip]", text(TWO_RUNS)).is_empty());
-        assert!(planned("refs/heads/main", "Mend [ci skip]", DefinitionFile::Missing).is_empty());
+    #[tokio::test]
+    async fn a_commit_that_asks_for_no_runs_gets_none() {
+        assert!(planned("refs/heads/main", "Mend a typo [ci skip]", text(TWO_RUNS)).await.is_empty());
+        assert!(planned("refs/heads/main", "Mend [ci skip]", DefinitionFile::Missing).await.is_empty());
     }
 
-    #[test]
-    fn what_is_wrong_with_a_definition_is_shown_at_one_run() {
+    #[tokio::test]
+    async fn what_is_wrong_with_a_definition_is_shown_at_one_run() {
         let unusable = DefinitionFile::Unusable { path: ".runyard/config.yml".to_owned(), reason: "it is a link" };
         for (definition, expected) in [
             (DefinitionFile::Missing, "has no run definition"),
@@ -238,7 +246,7 @@ mod tests {
             (text("runs: 7"), ".runyard/config.yml:1"),
             (text("{"), ".runyard/config.yml:1"),
         ] {
-            let planned = planned("refs/heads/main", "Title", definition);
+            let planned = planned("refs/heads/main", "Title", definition).await;
             assert_eq!(planned.len(), 1, "{expected}");
             let errors = planned[0].setup_errors.join("\n");
             assert!(errors.contains(expected), "{errors}");

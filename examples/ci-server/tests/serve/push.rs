@@ -21,6 +21,13 @@ runs:
           - run: echo checked
 ";
 
+/// It comes before `config.yml`.
+const PROGRAM: &str = "
+def main(ctx):
+    task = {\"name\": \"t\", \"runtime\": {\"containers\": [{\"image\": \"any\"}]}, \"steps\": [{\"run\": \"true\"}]}
+    return {\"runs\": [{\"name\": \"on \" + ctx[\"branch\"], \"tasks\": [task]}]}
+";
+
 #[test]
 fn a_push_runs_and_the_server_can_be_restarted() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -62,6 +69,13 @@ fn a_push_runs_and_the_server_can_be_restarted() {
     work.git(&["push", "-q", &server.git_url(), "v1"]);
     wait_for_run(&server, "4");
     assert_eq!(wait_for_end(&server, "4")["annotations"]["tag"], "v1");
+
+    std::fs::write(work.path().join(".runyard/config.star"), PROGRAM).expect("written");
+    work.commit(DEFINITION, "a program");
+    work.git(&["push", "-q", &server.git_url(), "main:third"]);
+    wait_for_run(&server, "5");
+    let run = wait_for_end(&server, "5");
+    assert_eq!((&run["name"], &run["result"]), (&"on third".into(), &"success".into()), "{run}");
 
     let refused = server.runyard(&["runs", "stop", "4", "--project", "hello"]);
     assert_eq!(refused.status.code(), Some(1));

@@ -69,7 +69,7 @@ pub fn parse(file: &str, format: Format, text: &str) -> Parsed {
         },
         Format::Starlark | Format::Jsonnet => Parsed::failed(
             Diagnostic::file_error(file, Position::default(), "this language cannot be evaluated here")
-                .hint("write the definition as `config.yml` or `config.json`"),
+                .hint("write the definition as `config.yml` or `config.json`, or evaluate it first"),
         ),
     }
 }

@@ -187,7 +187,7 @@ fn files_that_are_no_definition_at_all_are_refused() {
     let star = parse("config.star", Format::Starlark, "def main(ctx): return {}");
     assert_eq!(
         star.diagnostics[0].to_string(),
-        "config.star: error: this language cannot be evaluated here (hint: write the definition as `config.yml` or `config.json`)"
+        "config.star: error: this language cannot be evaluated here (hint: write the definition as `config.yml` or `config.json`, or evaluate it first)"
     );
 }
 

@@ -1,5 +1,7 @@
-//! `runyard run`: the real program on real repositories.
+//! `runyard run` and `runyard config`: the real program on real repositories.
 #![expect(clippy::unwrap_used, reason = "helpers of tests, in a file that holds nothing else")]
+
+mod config;
 
 use std::{
     fs,
