@@ -21,8 +21,9 @@ pub(crate) fn run_if_invoked() {
     }
     // In one line, without a trace of what nobody here has written.
     std::panic::set_hook(Box::new(|panic| {
-        let why = panic.payload_as_str().unwrap_or("it does not say which");
-        eprintln!("error: the evaluator met an error of its own: {why}");
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+        eprintln!("error: the evaluator met an error of its own: {}", text.unwrap_or("it does not say which"));
     }));
     std::process::exit(match evaluate() {
         Ok(()) => 0,
