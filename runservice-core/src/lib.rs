@@ -47,6 +47,7 @@ mod layout;
 mod logs;
 mod metrics;
 pub mod model;
+mod peers;
 mod process;
 mod references;
 mod rows;
@@ -63,6 +64,7 @@ pub use ids::IdSource;
 pub use layout::RUN_DATA;
 pub use logs::{LogLine, LogPage, LogPlace};
 pub use metrics::Metrics;
+pub use peers::Peers;
 pub use service::{
     EventSequence, ExecutorDetail, ExecutorState, ExecutorTask, InvalidSequence, LogRef, LogRequest, NewRun,
     RestartPoint, RunDetail, RunFilter, RunPage, RunService, RunServiceBuilder, SequencedEvent, WaitingTaskView,

@@ -47,6 +47,9 @@ pub(crate) struct ExecutorRow {
     /// The process that holds its connection; none: it is not connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) process: Option<ProcessId>,
+    /// What people and other processes call that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) process_name: Option<String>,
     /// Whether nothing is heard of it although its connection stands.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) silent: bool,
@@ -139,7 +142,7 @@ impl ExecutorRow {
 
     /// Writes that it is not connected.
     pub(crate) fn leave(&mut self, now: SystemTime) {
-        self.process = None;
+        (self.process, self.process_name) = (None, None);
         self.silent = false;
         self.away_since.get_or_insert(now);
     }

@@ -60,7 +60,10 @@ impl Core {
                 && row.process.as_ref() == from
             {
                 match to {
-                    Some(process) => (row.process, row.away_since) = (Some(process.clone()), None),
+                    Some(process) => {
+                        (row.process, row.away_since) = (Some(process.clone()), None);
+                        row.process_name = Some(self.process.name.clone());
+                    }
                     None => row.leave(self.clock.now()),
                 }
                 tx.put(&EXECUTORS, id.as_str(), &row).await?;

@@ -9,6 +9,7 @@ mod create;
 mod delete;
 mod events;
 mod executors;
+mod follow;
 mod query;
 mod reports;
 mod restart;
@@ -43,6 +44,7 @@ use crate::{
     logs::{LogPage, LogPlace, Logs},
     metrics::{Counters, Metrics},
     model::{GroupPath, Run, RunConfig},
+    peers::Peers,
     process::Process,
     scheduler::{DefaultScheduler, Scheduler},
     sealer::Sealer,
@@ -74,6 +76,7 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     pub(crate) sealer: Option<Arc<dyn Sealer>>,
     pub(crate) turns: Turns,
+    peers: Option<Arc<dyn Peers>>,
 }
 
 /// Puts a [`RunService`] together.
@@ -88,6 +91,7 @@ pub struct RunServiceBuilder {
     process_name: Option<String>,
     settings: Settings,
     sealer: Option<Arc<dyn Sealer>>,
+    peers: Option<Arc<dyn Peers>>,
 }
 
 impl RunServiceBuilder {
@@ -124,6 +128,12 @@ impl RunServiceBuilder {
         self
     }
 
+    /// Says how the other processes on the store are reached. Default: they are not.
+    pub fn peers(mut self, peers: impl Peers) -> Self {
+        self.peers = Some(Arc::new(peers));
+        self
+    }
+
     /// Seals secret values before they are stored. Default: none, they are stored as they are.
     ///
     /// All processes on a store are given sealers that open what the others seal.
@@ -140,7 +150,7 @@ impl RunServiceBuilder {
 
     /// The service. Nothing runs until [`RunService::run`] is polled.
     pub fn build(self) -> RunService {
-        let Self { data, storage, scheduler, clock, ids, coordinator, process_name, settings, sealer } = self;
+        let Self { data, storage, scheduler, clock, ids, coordinator, process_name, settings, sealer, peers } = self;
         let shared = coordinator.as_ref().is_some_and(|coordinator| coordinator.sole_holder().is_none());
         let logs = Logs::new(Arc::clone(&storage), shared);
         let sessions = Sessions::default();
@@ -161,6 +171,7 @@ impl RunServiceBuilder {
                 counters,
                 sealer,
                 turns: Turns::default(),
+                peers,
             }),
         }
     }
@@ -179,6 +190,7 @@ impl RunService {
             process_name: None,
             settings: Settings::default(),
             sealer: None,
+            peers: None,
         }
     }
 
@@ -290,8 +302,21 @@ impl RunService {
     /// Streams a log from an offset on; with [`LogRequest::follow`], until the log ends.
     ///
     /// A step that will never run has an empty log.
+    ///
+    /// A log that is written through another process is followed through that one, if it is known how
+    /// ([`RunServiceBuilder::peers`]); otherwise what it wrote comes at the end of the step.
     pub async fn log(&self, request: &LogRequest) -> Result<BoxStream<'static, Result<bytes::Bytes>>> {
-        self.core.log(request).await
+        match &self.core.peers {
+            Some(peers) if request.follow => {
+                follow::follow(Arc::clone(&self.core), Arc::clone(peers), request.clone()).await
+            }
+            _ => self.core.log_here(request).await,
+        }
+    }
+
+    /// Like [`log`](Self::log), without asking other processes: what one of those is to be answered.
+    pub async fn log_here(&self, request: &LogRequest) -> Result<BoxStream<'static, Result<bytes::Bytes>>> {
+        self.core.log_here(request).await
     }
 
     /// Reads at most `limit` lines of a log, of which any part costs the reading of one or two objects of about 1 MiB.

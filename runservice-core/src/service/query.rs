@@ -164,7 +164,8 @@ impl Core {
         }
     }
 
-    pub(super) async fn log(&self, request: &LogRequest) -> Result<BoxStream<'static, Result<Bytes>>> {
+    /// Streams a log as this process knows it.
+    pub(super) async fn log_here(&self, request: &LogRequest) -> Result<BoxStream<'static, Result<Bytes>>> {
         let (id, found) = self.find_log(&request.log).await?;
         let follower = match found {
             Found::Sealed(row) => return Ok(self.logs.read_sealed(&id, row, request.offset)),

@@ -57,7 +57,17 @@ impl Core {
                     let drain = old.and_then(|old| old.drain).and_then(|drain| drain.after_registration(status));
                     let away_since = process.is_none().then(|| self.clock.now());
                     let (silent, call) = (false, call.clone());
-                    let row = ExecutorRow { epoch, process, silent, away_since, drain, status: status.clone(), call };
+                    let process_name = process.is_some().then(|| self.process.name.clone());
+                    let row = ExecutorRow {
+                        epoch,
+                        process,
+                        process_name,
+                        silent,
+                        away_since,
+                        drain,
+                        status: status.clone(),
+                        call,
+                    };
                     tx.put(&EXECUTORS, status.id.as_str(), &row).await?;
                     self.settle_lost(&tx, status).await?;
                     Ok::<_, Error>((epoch, drain))

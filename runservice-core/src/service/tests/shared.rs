@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use runyard_datamanager::{DataManager, DataManagerExt, Error as Data, KeyRange, Leadership, Position};
 
 use super::{hints::Hints, *};
-use crate::{Error, layout, process::ProcessId};
+use crate::{Error, LogRequest, RunServiceBuilder, layout, process::ProcessId};
 
 /// What processes share.
 #[derive(Default)]
@@ -21,15 +21,22 @@ impl World {
         Arc::new(builder.base_path(layout::RUN_DATA).open().await.expect("opened"))
     }
 
+    async fn builder(&self, seed: u64) -> RunServiceBuilder {
+        let builder = RunService::builder(self.data().await, Arc::clone(&self.storage)).ids(IdSource::from_seed(seed));
+        builder.coordinator(self.hints.clone()).process_name(format!("process {seed}"))
+    }
+
     /// A process whose workers do not run.
     async fn idle(&self, seed: u64) -> RunService {
-        let builder = RunService::builder(self.data().await, Arc::clone(&self.storage)).ids(IdSource::from_seed(seed));
-        builder.coordinator(self.hints.clone()).process_name(format!("process {seed}")).build()
+        self.builder(seed).await.build()
     }
 
     /// A process that goes on until it is dropped, which is its death.
     async fn process(&self, seed: u64) -> Yard {
-        let runs = self.idle(seed).await;
+        self.started(self.idle(seed).await).await
+    }
+
+    async fn started(&self, runs: RunService) -> Yard {
         let data = Arc::clone(&runs.core.data);
         let yard = Yard::of(runs, data, Arc::clone(&self.storage));
         let mut vouched = yard.runs.core.process.vouched();
@@ -308,6 +315,58 @@ async fn a_log_that_moves_between_processes_is_whole_for_readers_of_each() {
         assert_eq!(text(follower).await, "one\ntwo\nthree\n");
     }
     assert_eq!(second.finished(&run).await.run.result, RunResult::Success);
+}
+
+/// The processes of a world, by name.
+#[derive(Clone, Debug, Default)]
+struct Known(Arc<std::sync::Mutex<std::collections::BTreeMap<String, RunService>>>);
+
+#[async_trait::async_trait]
+impl crate::Peers for Known {
+    async fn log(
+        &self,
+        process: &str,
+        request: &LogRequest,
+    ) -> crate::Result<futures::stream::BoxStream<'static, crate::Result<Bytes>>> {
+        let known = self.0.lock().expect("not poisoned").get(process).cloned();
+        let unknown = || Error::NotExist { what: format!("process `{process}`") };
+        known.ok_or_else(unknown)?.log_here(request).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_is_followed_live_through_whichever_process_it_is_written() {
+    let (world, known) = (World::default(), Known::default());
+    let mut yards = Vec::new();
+    for seed in 1..=3 {
+        let runs = world.builder(seed).await.peers(known.clone()).build();
+        known.0.lock().expect("not poisoned").insert(format!("process {seed}"), runs.clone());
+        yards.push(world.started(runs).await);
+    }
+    let [first, second, third] = &yards[..] else { panic!("three") };
+    let mut hand = Hand::named("a", first.runs.client(), 4, &[]).await;
+    let run = first.create(config(&["a"])).await;
+    let spec = hand.assigned().await;
+    hand.accept(&spec).await;
+    third
+        .until(async || third.runs.get(&run.id).await.is_ok_and(|detail| detail.tasks[&name("a")].assignment.is_some()))
+        .await;
+    let mut log = third.runs.log(&third.log(&run, "a", StepRef::Step(0))).await.expect("followed");
+    let append = async |hand: &Hand, offset: u64, text: &'static str| {
+        let stored = hand.client.append_log(&hand.fence(&spec), StepRef::Step(0), offset, Bytes::from(text)).await;
+        assert_eq!(stored.expect("stored"), offset + text.len() as u64);
+    };
+    append(&hand, 0, "one\n").await;
+    assert_eq!(in_time(log.next()).await.expect("more").expect("readable"), "one\n");
+    // The executor moves, and the log with it.
+    let held = [HeldTask { task: spec.id.clone(), attempt: 1 }];
+    let mut hand = Hand::named("a", second.runs.client(), 4, &held).await;
+    append(&hand, 4, "two\n").await;
+    assert_eq!(in_time(log.next()).await.expect("more").expect("readable"), "two\n");
+    hand.sequence = 1;
+    append(&hand, 8, "three\n").await;
+    hand.report(&spec, AttemptState::Success, vec![done(StepStatus::Success, 14)]).await.expect("reported");
+    assert_eq!(text(log).await, "three\n");
 }
 
 #[tokio::test(start_paused = true)]
