@@ -8,7 +8,10 @@ use std::{
 use runyard_executor_core::contract::{Environment, RegistryAuth, Runtime, Steps, TaskName};
 use serde::{Deserialize, Serialize};
 
-use super::GroupPath;
+use super::{
+    GroupPath,
+    graph::{self, Graph},
+};
 
 /// The immutable definition of one run.
 ///
@@ -184,7 +187,7 @@ impl RunConfig {
     /// Sets the level of every task and says what is wrong with the graph: dependencies on tasks that do not exist,
     /// and cycles, each with every task that is on one. Nothing wrong: an empty list.
     pub fn check(&mut self) -> Vec<String> {
-        let levels = self.levels();
+        let levels = graph::levels(&self.graph());
         let levels: BTreeMap<TaskName, u32> = levels.into_iter().map(|(name, level)| (name.clone(), level)).collect();
         for (name, task) in &mut self.tasks {
             task.level = levels.get(name).copied().unwrap_or(0);
@@ -200,47 +203,14 @@ impl RunConfig {
                 errors.push(format!("task `{name}` depends on `{parent}`, which does not exist"));
             }
         }
-        let levels = self.levels();
-        // The others are behind a cycle, and not on one.
-        let is_on_cycle = |name: &&TaskName| !levels.contains_key(*name) && self.ancestors(name).contains(*name);
-        let on_cycle: Vec<_> = self.tasks.keys().filter(is_on_cycle).map(|name| format!("`{name}`")).collect();
+        let on_cycle: Vec<_> = graph::on_cycles(&self.graph()).iter().map(|name| format!("`{name}`")).collect();
         if !on_cycle.is_empty() {
             errors.push(format!("these tasks depend on each other in a cycle: {}", on_cycle.join(", ")));
         }
         errors
     }
 
-    /// Kahn's algorithm: the longest path from a root to each task; what is on a cycle or behind one has none.
-    fn levels(&self) -> BTreeMap<&TaskName, u32> {
-        let parents =
-            |task: &'_ TaskConfig| task.depends.keys().filter(|parent| self.tasks.contains_key(*parent)).count();
-        let mut missing: BTreeMap<&TaskName, usize> =
-            self.tasks.iter().map(|(name, task)| (name, parents(task))).collect();
-        let mut children: BTreeMap<&TaskName, Vec<&TaskName>> = BTreeMap::new();
-        for (name, task) in &self.tasks {
-            for parent in task.depends.keys() {
-                children.entry(parent).or_default().push(name);
-            }
-        }
-        let mut levels = BTreeMap::new();
-        let roots = missing.iter().filter(|(_, missing)| **missing == 0);
-        let mut next: Vec<&TaskName> = roots.map(|(name, _)| *name).collect();
-        for level in 0.. {
-            if next.is_empty() {
-                break;
-            }
-            for name in std::mem::take(&mut next) {
-                levels.insert(name, level);
-                for child in children.get(name).into_iter().flatten() {
-                    let Some(missing) = missing.get_mut(child) else { continue };
-                    *missing -= 1;
-                    // The last of its parents to come is the one that is farthest from a root.
-                    if *missing == 0 {
-                        next.push(child);
-                    }
-                }
-            }
-        }
-        levels
+    fn graph(&self) -> Graph<'_> {
+        self.tasks.iter().map(|(name, task)| (name, &task.depends)).collect()
     }
 }

@@ -6,7 +6,6 @@ pub(crate) mod auth;
 pub(crate) mod depends;
 pub(crate) mod extra;
 pub(crate) mod fields;
-mod graph;
 pub(crate) mod run;
 pub(crate) mod runtime;
 pub(crate) mod scalar;

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{At, Reader, depends::Dependencies, fields::Known, graph};
+use runyard_runservice_core::model::on_cycles;
+
+use super::{At, Reader, depends::Dependencies, fields::Known};
 use crate::{
     definition::{Definition, RunDefinition, TaskDefinition, Version},
     node::NodeKind,
@@ -127,7 +129,7 @@ fn check_graph(reader: &mut Reader<'_>, at: &At<'_>, tasks: &[TaskDefinition], d
         reader.error(at, format_args!("the task `{parent}` does not exist in this run"), &hint);
     }
     let depends = tasks.iter().map(|task| (&task.name, &task.depends));
-    let cycle = graph::on_cycles(&depends.collect());
+    let cycle = on_cycles(&depends.collect());
     if !cycle.is_empty() {
         let names: Vec<_> = cycle.iter().map(|name| format!("`{name}`")).collect();
         let message = format!("these tasks depend on each other in a cycle: {}", names.join(", "));

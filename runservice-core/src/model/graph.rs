@@ -1,17 +1,51 @@
-//! Which tasks depend on themselves?
+//! Which tasks come after which, and which of them depend on themselves?
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use runyard_executor_core::contract::TaskName;
-use runyard_runservice_core::model::Condition;
+
+use super::Condition;
 
 /// What each task depends on.
-pub(super) type Graph<'t> = BTreeMap<&'t TaskName, &'t BTreeMap<TaskName, BTreeSet<Condition>>>;
+pub type Graph<'t> = BTreeMap<&'t TaskName, &'t BTreeMap<TaskName, BTreeSet<Condition>>>;
+
+/// The longest path from a root to each task; what is on a cycle or behind one has none. Parents that do not exist count
+/// for nothing.
+pub(super) fn levels<'t>(graph: &Graph<'t>) -> BTreeMap<&'t TaskName, u32> {
+    // Kahn's algorithm.
+    let mut missing: BTreeMap<&TaskName, usize> = BTreeMap::new();
+    let mut children: BTreeMap<&TaskName, Vec<&'t TaskName>> = BTreeMap::new();
+    for (name, parents) in graph {
+        missing.insert(name, parents.keys().filter(|parent| graph.contains_key(*parent)).count());
+        for parent in parents.keys() {
+            children.entry(parent).or_default().push(name);
+        }
+    }
+    let mut levels = BTreeMap::new();
+    let mut next: Vec<&TaskName> = graph.keys().copied().filter(|name| missing.get(name) == Some(&0)).collect();
+    for level in 0.. {
+        if next.is_empty() {
+            break;
+        }
+        for name in std::mem::take(&mut next) {
+            levels.insert(name, level);
+            for child in children.get(name).into_iter().flatten() {
+                let Some(missing) = missing.get_mut(child) else { continue };
+                *missing -= 1;
+                // The last of its parents to come is the one that is farthest from a root.
+                if *missing == 0 {
+                    next.push(child);
+                }
+            }
+        }
+    }
+    levels
+}
 
 /// The tasks on cycles, in the order of their names; parents that do not exist count for nothing.
 ///
 /// Takes time that grows with the tasks and dependencies, however they are tangled: a definition may be hostile.
-pub(super) fn on_cycles<'t>(graph: &Graph<'t>) -> Vec<&'t TaskName> {
+pub fn on_cycles<'t>(graph: &Graph<'t>) -> Vec<&'t TaskName> {
     // Tarjan's algorithm, with a stack of its own instead of recursion: a chain may be long.
     let names: Vec<&TaskName> = graph.keys().copied().collect();
     let indexes: BTreeMap<&TaskName, usize> = names.iter().enumerate().map(|(index, name)| (*name, index)).collect();
