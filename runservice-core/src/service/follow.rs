@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream, stream::BoxStream};
-use runyard_datamanager::{Change, Committed, DataManagerExt, KeyRange};
+use runyard_datamanager::{Change, Committed, DataManagerExt};
 
 use super::{Core, LogRef, LogRequest};
 use crate::{
-    Result,
+    Error, Result,
     layout::{self, EXECUTORS, TASKS},
     peers::Peers,
 };
@@ -122,11 +122,13 @@ impl Core {
     /// writes it.
     async fn writer_of(&self, log: &LogRef) -> Result<Option<String>> {
         let at = self.data.snapshot();
-        let tasks = self.data.read_all(&at, &TASKS, KeyRange::prefix(layout::tasks_prefix(&log.run))).await?;
-        let task = tasks.into_iter().map(|(_, task)| task).find(|task| task.name == log.task);
-        let is_current = |attempt: u32| log.attempt.is_none_or(|asked| asked == attempt);
-        let assignment = task.filter(|task| is_current(task.attempt)).and_then(|task| task.assignment);
-        let Some(assignment) = assignment else { return Ok(None) };
+        let task = match self.find_task(&at, log).await {
+            // It was deleted meanwhile.
+            Err(Error::NotExist { .. }) => return Ok(None),
+            found => found?,
+        };
+        let is_current = log.attempt.is_none_or(|attempt| attempt == task.attempt);
+        let Some(assignment) = task.assignment.filter(|_| is_current) else { return Ok(None) };
         let row = self.data.read(&at, &EXECUTORS, assignment.executor.as_str()).await?;
         let elsewhere = row.filter(|row| row.process.as_ref().is_some_and(|process| *process != self.process.id));
         Ok(elsewhere.and_then(|row| row.process_name))

@@ -212,7 +212,7 @@ impl Core {
         Ok((id, found))
     }
 
-    async fn find_task(&self, at: &Snapshot, log: &LogRef) -> Result<Task> {
+    pub(super) async fn find_task(&self, at: &Snapshot, log: &LogRef) -> Result<Task> {
         self.read_run(at, &log.run).await?;
         let range = KeyRange::prefix(layout::tasks_prefix(&log.run));
         let tasks = self.data.read_all(at, &TASKS, range).await?;
