@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use runyard_runconfig::{Diagnostic, Severity};
+use runyard_runconfig::Diagnostic;
 
 use super::{Failure, output};
 use crate::local::config::{self, Reference};
@@ -101,23 +101,16 @@ fn refuse_errors(diagnostics: &[Diagnostic]) -> Result<(), Failure> {
 fn as_json(diagnostic: &Diagnostic) -> serde_json::Value {
     let Diagnostic { severity, file, position, path, message, hint } = diagnostic;
     serde_json::json!({
-        "severity": word(*severity), "file": file, "line": position.line, "column": position.column,
+        "severity": severity.to_string(), "file": file, "line": position.line, "column": position.column,
         "path": path, "message": message, "hint": hint,
     })
-}
-
-fn word(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-    }
 }
 
 /// A line that GitHub shows beside the file (docs.github.com, "Workflow commands", "Setting an error message").
 fn annotation(diagnostic: &Diagnostic) -> String {
     let Diagnostic { severity, file, position, path, message, hint } = diagnostic;
     let property = |text: &str| data(text).replace(':', "%3A").replace(',', "%2C");
-    let mut line = format!("::{} file={}", word(*severity), property(file));
+    let mut line = format!("::{severity} file={}", property(file));
     if position.line > 0 {
         line += &format!(",line={},col={}", position.line, position.column.max(1));
     }
@@ -134,7 +127,7 @@ fn data(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use runyard_runconfig::Position;
+    use runyard_runconfig::{Position, Severity};
 
     use super::*;
 

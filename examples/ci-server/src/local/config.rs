@@ -61,20 +61,11 @@ async fn context(dir: &Path, reference: &Reference) -> CompileContext {
         let branch = Git::new(dir).run("looking for the branch", ["symbolic-ref", "--short", "HEAD"]).await;
         branch.unwrap_or_else(|_| "main".to_owned())
     };
-    let (ref_type, kind, name) = match reference {
-        Reference::Current => (RefType::Branch, "branch", current().await),
-        Reference::Branch(name) => (RefType::Branch, "branch", name.clone()),
-        Reference::Tag(name) => (RefType::Tag, "tag", name.clone()),
-        Reference::PullRequest(id) => (RefType::PullRequest, "pr", id.clone()),
+    let (ref_type, name) = match reference {
+        Reference::Current => (RefType::Branch, current().await),
+        Reference::Branch(name) => (RefType::Branch, name.clone()),
+        Reference::Tag(name) => (RefType::Tag, name.clone()),
+        Reference::PullRequest(id) => (RefType::PullRequest, id.clone()),
     };
-    let mut context = CompileContext::new(super::group(dir, kind, &name));
-    context.ref_type = ref_type;
-    let (git_ref, place) = match ref_type {
-        RefType::Branch => (format!("refs/heads/{name}"), &mut context.branch),
-        RefType::Tag => (format!("refs/tags/{name}"), &mut context.tag),
-        RefType::PullRequest => (format!("refs/pull/{name}/head"), &mut context.pull_request_id),
-    };
-    *place = name;
-    context.git_ref = git_ref;
-    context
+    super::context_of(dir, ref_type, &name)
 }

@@ -253,20 +253,32 @@ async fn introduce(out: &Sender<Message>, context: &CompileContext, remarks: imp
 
 fn context(options: &Options, snapshot: &Snapshot) -> CompileContext {
     let git_ref = options.reference.reference(snapshot.branch.as_deref());
-    let name = git_ref.splitn(3, '/').nth(2).unwrap_or_default().to_owned();
-    let (ref_type, kind) = match options.reference {
-        RefChoice::Tag(_) => (RefType::Tag, "tag"),
-        RefChoice::Current | RefChoice::Branch(_) => (RefType::Branch, "branch"),
+    let ref_type = match options.reference {
+        RefChoice::Tag(_) => RefType::Tag,
+        RefChoice::Current | RefChoice::Branch(_) => RefType::Branch,
     };
-    let mut context = CompileContext::new(group(&options.dir, kind, &name));
-    context.ref_type = ref_type;
-    match ref_type {
-        RefType::Tag => context.tag = name,
-        RefType::Branch | RefType::PullRequest => context.branch = name,
-    }
-    context.git_ref = git_ref;
+    let mut context = context_of(&options.dir, ref_type, git_ref.splitn(3, '/').nth(2).unwrap_or_default());
     context.commit_sha.clone_from(&snapshot.commit);
     context.repository_url = snapshot.repository.display().to_string();
+    context
+}
+
+/// What is known of a reference of a directory without a look at any commit.
+fn context_of(dir: &Path, ref_type: RefType, name: &str) -> CompileContext {
+    let kind = match ref_type {
+        RefType::Branch => "branch",
+        RefType::Tag => "tag",
+        RefType::PullRequest => "pr",
+    };
+    let mut context = CompileContext::new(group(dir, kind, name));
+    context.ref_type = ref_type;
+    let (git_ref, place) = match ref_type {
+        RefType::Branch => (format!("refs/heads/{name}"), &mut context.branch),
+        RefType::Tag => (format!("refs/tags/{name}"), &mut context.tag),
+        RefType::PullRequest => (format!("refs/pull/{name}/head"), &mut context.pull_request_id),
+    };
+    name.clone_into(place);
+    context.git_ref = git_ref;
     context
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use runyard_executor_core::contract::{Environment, Value};
-use runyard_runconfig::{CompileContext, Diagnostic, Position, RefType, Severity};
+use runyard_runconfig::{CompileContext, Diagnostic, Position, RefType};
 use runyard_runservice_core::model::{GroupPath, RunConfig};
 
 use crate::{
@@ -94,7 +94,9 @@ async fn compile(
     let (path, content) = match &commit.definition {
         DefinitionFile::Text { path, content } => (path, content),
         DefinitionFile::Missing => return Err(vec![runyard_runconfig::not_found()]),
-        DefinitionFile::Unusable { path, reason } => return Err(vec![unusable(path, reason)]),
+        DefinitionFile::Unusable { path, reason } => {
+            return Err(vec![Diagnostic::file_error(path, Position::default(), *reason)]);
+        }
     };
     let context = context(project, trigger, commit, shell, access);
     let parsed = evaluate::read(path, found.candidate.format, content, &Ctx::from(&context)).await;
@@ -108,17 +110,6 @@ async fn compile(
         run.static_environment.extend(clone_environment(project, &context.repository_url, access));
     }
     Ok(runs)
-}
-
-fn unusable(path: &str, reason: &str) -> Diagnostic {
-    Diagnostic {
-        severity: Severity::Error,
-        file: path.to_owned(),
-        position: Position::default(),
-        path: String::new(),
-        message: reason.to_owned(),
-        hint: None,
-    }
 }
 
 /// `/project/<id>/branch/<name>` or `/project/<id>/tag/<name>`.
