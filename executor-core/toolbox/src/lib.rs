@@ -16,8 +16,8 @@ mod supervise;
 pub use cli::{TOOLBOX_WORD, main, run_if_invoked};
 pub use mask::{MASK, MASKED_BYTES_MIN, Masker};
 pub use supervise::{
-    ExitReason, ExitStatus, PidFile, ProcessId, READY_LINE, SPEC_FILE, SocketPath, SpoolChunk, SpoolChunks,
-    StepCommand, StepDir, SuperviseSpec, connect, kill_marked, socket_path,
+    COMMAND_FILE, ExitReason, ExitStatus, OutputSource, PidFile, ProcessId, READY_LINE, SPEC_FILE, SpoolChunk,
+    SpoolChunks, StepCommand, StepDir, StepDirs, SuperviseSpec, connect, kill_marked,
 };
 
 pub(crate) use cli::home;

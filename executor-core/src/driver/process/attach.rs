@@ -1,56 +1,33 @@
 //! How is the output of a step read: from its supervisor while that serves, from its files afterwards?
 
-use std::{fs, io, time::Duration};
+use std::{io, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use runyard_toolbox::{
-    ExitReason, ExitStatus, SpoolChunks, StepDir,
+    ExitReason, ExitStatus, OutputSource, SpoolChunks, StepDir,
     protocol::{ClientFrame, Decoder, Frame as _, ServerFrame},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
-    time::{Instant, Interval, MissedTickBehavior},
+    time::{Interval, MissedTickBehavior},
 };
 
 use super::{pod::ProcessPod, stop};
 use crate::driver::{Attachment, DriverError, Result, StepEnd, StepEvent};
 
-/// How long a supervisor may take from its start to its socket, and from its last word to its exit.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// Between two looks at a supervisor that does neither listen nor has ended: nothing wakes one for that.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
-
 const READ_BYTES: usize = 128 << 10;
 
 pub(super) async fn attach(pod: &ProcessPod, step: u32, offset: u64) -> Result<Box<dyn Attachment>> {
-    let dir = match StepDir::open(pod.step_dir(step)) {
-        Ok(dir) => dir,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(DriverError::NotStarted { step }),
-        Err(error) => return Err(DriverError::failed(format!("opening step {step}"), error)),
-    };
-    match is_withdrawn(&dir) {
-        Ok(false) => {}
-        Ok(true) => return Err(DriverError::NotStarted { step }),
-        Err(error) => return Err(DriverError::failed(format!("looking at step {step}"), error)),
-    }
+    let found = pod.steps().find(step).map_err(|error| DriverError::failed(format!("opening step {step}"), error))?;
+    let Some(dir) = found else { return Err(DriverError::NotStarted { step }) };
     // A touch well before the supervisor misses it.
     let mut touches = tokio::time::interval((pod.lost_after() / 5).max(Duration::from_millis(1)));
     touches.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut attachment = ProcessAttachment { pod: pod.clone(), dir, offset, state: State::Detached, touches };
     attachment.open().await.map_err(failed)?;
     Ok(Box::new(attachment))
-}
-
-/// Whether an executor was killed before it had started the supervisor. Such a step is made as if it had never been.
-fn is_withdrawn(dir: &StepDir) -> io::Result<bool> {
-    if dir.pids()?.is_some() || !dir.withdraw()? {
-        return Ok(false);
-    }
-    fs::remove_dir_all(dir.path())?;
-    Ok(true)
 }
 
 fn failed(error: io::Error) -> DriverError {
@@ -74,30 +51,23 @@ enum State {
 impl ProcessAttachment {
     /// Finds out where the rest of the output is.
     async fn open(&mut self) -> io::Result<()> {
-        let give_up = Instant::now() + PATIENCE;
-        loop {
-            // The path is valid only as long as this value lives.
-            let path = self.dir.socket_path()?;
-            if let Ok(mut stream) = UnixStream::connect(&path).await
-                && stream.write_all(&ClientFrame::Attach { offset: self.offset }.to_bytes()).await.is_ok()
-            {
+        let dir = self.dir.clone();
+        let source = tokio::task::spawn_blocking(move || dir.output_source()).await.map_err(io::Error::other)??;
+        match source {
+            OutputSource::Supervisor(stream) => {
+                stream.set_nonblocking(true)?;
+                let mut stream = UnixStream::from_std(stream)?;
+                // That it has left meanwhile is found when it is read from.
+                let _ = stream.write_all(&ClientFrame::Attach { offset: self.offset }.to_bytes()).await;
                 self.state = State::Live { stream, decoder: Decoder::new(), buffer: vec![0; READ_BYTES] };
-                return Ok(());
+                Ok(())
             }
-            if let Some(status) = self.dir.exit()? {
-                return self.read_files(Some(status.output_end), step_end(status));
-            }
-            let is_dead = self.dir.pids()?.is_some() && !self.dir.is_supervisor_alive()?;
-            if is_dead || Instant::now() >= give_up {
-                // It may have ended properly between the two looks.
-                if let Some(status) = self.dir.exit()? {
-                    return self.read_files(Some(status.output_end), step_end(status));
-                }
+            OutputSource::Ended(status) => self.read_files(Some(status.output_end), step_end(status)),
+            OutputSource::Gone => {
                 stop::kill_all(&self.pod).await?;
                 let message = "the supervisor of the step is gone".to_owned();
-                return self.read_files(None, StepEnd::Lost { message });
+                self.read_files(None, StepEnd::Lost { message })
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 

@@ -137,7 +137,6 @@ impl ProcessDriver {
 fn fill(dir: &Path, file: &PodFile) -> io::Result<()> {
     create_private_dir(dir)?;
     fs::create_dir(dir.join("home"))?;
-    fs::create_dir(dir.join("steps"))?;
     private_file().open(dir.join(POD_FILE))?.write_all(&serde_json::to_vec(file)?)
 }
 

@@ -1,9 +1,7 @@
 //! One pod of the process driver.
 
 use std::{
-    fs,
-    io::{self, Write as _},
-    os::unix::fs::DirBuilderExt as _,
+    fs, io,
     path::{Path, PathBuf},
     process::Stdio,
     sync::Arc,
@@ -11,17 +9,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use runyard_toolbox::{READY_LINE, SPEC_FILE, StepCommand, StepDir, SuperviseSpec};
+use runyard_toolbox::{COMMAND_FILE, READY_LINE, StepCommand, StepDirs, SuperviseSpec};
 use tokio::{io::AsyncReadExt as _, process::Child};
 
 use super::{PodFile, attach, builder::Host, environment::environment, remove, stop, toolbox, user};
 use crate::{
     contract::{ByteStream, Environment, ExecutorId, TaskId},
     driver::{Attachment, DriverError, Pod, PodId, Result, StepSpec, ToolboxCall, ToolboxRun},
-    executor::private_file,
 };
-
-const COMMAND_FILE: &str = "command";
 
 #[derive(Clone, Debug)]
 pub(super) struct ProcessPod {
@@ -48,36 +43,13 @@ impl ProcessPod {
         }
     }
 
-    pub(super) fn step_dir(&self, step: u32) -> PathBuf {
-        self.dir.join("steps").join(step.to_string())
-    }
-
-    /// The directories of all steps that were started.
-    pub(super) fn step_dirs(&self) -> io::Result<Vec<StepDir>> {
-        let mut dirs = Vec::new();
-        match fs::read_dir(self.dir.join("steps")) {
-            Ok(entries) => {
-                for entry in entries {
-                    dirs.push(StepDir::open(entry?.path())?);
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        Ok(dirs)
+    pub(super) fn steps(&self) -> StepDirs {
+        StepDirs::new(self.dir.join("steps"))
     }
 
     /// Whether it is known, without a look at the processes of the host, that nothing runs in it.
     pub(super) fn is_known_empty(&self) -> io::Result<bool> {
-        if !self.host.steps_only().contains(&self.id) {
-            return Ok(false);
-        }
-        for dir in self.step_dirs()? {
-            if !dir.exit()?.is_some_and(|status| status.nothing_left) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        Ok(self.host.steps_only().contains(&self.id) && self.steps().nothing_left()?)
     }
 
     pub(super) fn lost_after(&self) -> Duration {
@@ -103,17 +75,12 @@ impl ProcessPod {
 
     /// Everything up to the running supervisor, without a point at which it could be interrupted half-way.
     fn spawn_supervisor(&self, spec: &StepSpec) -> Result<Child> {
-        let io_error = DriverError::io(format!("writing the files of step {}", spec.step));
-        let dir = self.step_dir(spec.step);
-        match fs::DirBuilder::new().mode(0o700).create(&dir) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                return Err(DriverError::AlreadyStarted { step: spec.step });
-            }
-            made => made.map_err(DriverError::io(format!("creating the directory of step {}", spec.step)))?,
-        }
-        self.write_step_files(spec, &dir).map_err(io_error)?;
+        let writing = || DriverError::io(format!("writing the files of step {}", spec.step));
+        let supervise = self.supervise_spec(spec).map_err(writing())?;
+        let created = self.steps().create(spec.step, &spec.command, &supervise).map_err(writing())?;
+        let Some(dir) = created else { return Err(DriverError::AlreadyStarted { step: spec.step }) };
         self.toolbox_command("supervise")
-            .arg(&dir)
+            .arg(dir.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -121,16 +88,14 @@ impl ProcessPod {
             .map_err(DriverError::io("starting the supervisor"))
     }
 
-    fn write_step_files(&self, spec: &StepSpec, dir: &Path) -> io::Result<()> {
-        private_file().open(dir.join(COMMAND_FILE))?.write_all(spec.command.as_bytes())?;
+    fn supervise_spec(&self, spec: &StepSpec) -> io::Result<SuperviseSpec> {
         let command = StepCommand::Shell { shell: spec.shell.clone(), file: COMMAND_FILE.into() };
         let mut supervise = SuperviseSpec::new(command, self.expand(&spec.working_dir));
         supervise.environment = self.environment(&spec.environment)?;
         supervise.secrets.clone_from(&spec.secrets);
         supervise.tty = spec.tty;
         supervise.lost_after = self.lost_after();
-        let json = serde_json::to_vec(&supervise).map_err(io::Error::other)?;
-        private_file().open(dir.join(SPEC_FILE))?.write_all(&json)
+        Ok(supervise)
     }
 }
 

@@ -1,5 +1,6 @@
 //! `supervise STEP_DIR`: runs one step, keeps its output until it is acknowledged, and records how it ended.
 
+mod clock;
 mod command;
 mod connection;
 mod files;
@@ -12,15 +13,18 @@ mod socket;
 mod spec;
 mod spool;
 mod step_dir;
+mod step_dirs;
+mod stop;
 mod tree;
 mod user;
 
 pub use kill::kill_marked;
 pub use run::READY_LINE;
-pub use socket::{SocketPath, connect, socket_path};
+pub use socket::connect;
 pub use spec::{ExitReason, ExitStatus, PidFile, ProcessId, SPEC_FILE, StepCommand, SuperviseSpec};
 pub use spool::{SpoolChunk, SpoolChunks};
-pub use step_dir::StepDir;
+pub use step_dir::{OutputSource, StepDir};
+pub use step_dirs::{COMMAND_FILE, StepDirs};
 
 pub(crate) use command::expand_home;
 pub(crate) use run::run;

@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{getpid, set_child_subreaper, setsid};
 
+use super::clock::now;
 use super::command::{self, NotStarted, Started};
 use super::connection::Connection;
 use super::lifecycle::{Action, CommandEnd, Lifecycle};
@@ -84,11 +85,6 @@ fn announce() -> io::Result<()> {
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
     Ok(())
-}
-
-#[expect(clippy::disallowed_methods, reason = "a program of its own, without a runtime whose clock a test could pause")]
-fn now() -> Instant {
-    Instant::now()
 }
 
 struct Supervisor<'a> {

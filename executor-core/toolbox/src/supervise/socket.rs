@@ -13,7 +13,7 @@ const SOCKET: &str = "ctl.sock";
 
 /// A short path of a step's socket, for any client. It is valid in this process, as long as this value lives.
 #[derive(Debug)]
-pub struct SocketPath {
+pub(crate) struct SocketPath {
     path: PathBuf,
     _dir: File,
 }
@@ -28,7 +28,7 @@ impl AsRef<Path> for SocketPath {
 ///
 /// # Errors
 /// If `dir` cannot be opened.
-pub fn socket_path(dir: &Path) -> io::Result<SocketPath> {
+fn socket_path(dir: &Path) -> io::Result<SocketPath> {
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY;
     let dir = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(dir)?;
     Ok(SocketPath { path: PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd())), _dir: dir })

@@ -4,13 +4,20 @@ use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::kill::kill_until_gone;
 use super::processes::{self, Process};
-use super::socket::{self, SocketPath};
+use super::socket;
 use super::spec::{CLAIMED_FILE, EXIT_FILE, PID_FILE, SPEC_FILE, SURVIVORS_FILE};
 use super::spool::SpoolChunks;
-use super::{ExitStatus, PidFile, ProcessId, files};
+use super::{ExitStatus, PidFile, ProcessId, clock, files};
+
+/// How long a supervisor may take from its start to its socket, and from its last word to its exit.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two looks at a supervisor that does neither listen nor has ended: nothing wakes one for that.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The directory of a step, seen by an executor in the same pid namespace.
 ///
@@ -31,6 +38,18 @@ use super::{ExitStatus, PidFile, ProcessId, files};
 #[derive(Debug, Clone)]
 pub struct StepDir {
     path: PathBuf,
+}
+
+/// Where the rest of the output of a step is.
+#[derive(Debug)]
+pub enum OutputSource {
+    /// Its supervisor sends it.
+    Supervisor(UnixStream),
+    /// In the spool, all of it: the step has ended.
+    Ended(ExitStatus),
+    /// In the spool, what there is of it: the supervisor is gone, and did not say how the step ended. Something of the
+    /// step may still run.
+    Gone,
 }
 
 impl StepDir {
@@ -122,12 +141,26 @@ impl StepDir {
         socket::connect(&self.path)
     }
 
-    /// A short path of the supervisor's socket, for an async client.
+    /// Finds out where the rest of the output is. Blocks for some seconds where a supervisor neither listens nor ends.
     ///
     /// # Errors
-    /// If the directory cannot be opened.
-    pub fn socket_path(&self) -> io::Result<SocketPath> {
-        socket::socket_path(&self.path)
+    /// If the files cannot be read.
+    pub fn output_source(&self) -> io::Result<OutputSource> {
+        let give_up = clock::now() + PATIENCE;
+        loop {
+            if let Ok(stream) = self.connect() {
+                return Ok(OutputSource::Supervisor(stream));
+            }
+            if let Some(status) = self.exit()? {
+                return Ok(OutputSource::Ended(status));
+            }
+            let is_dead = self.pids()?.is_some() && !self.is_supervisor_alive()?;
+            if is_dead || clock::now() >= give_up {
+                // It may have ended properly between the two looks.
+                return Ok(self.exit()?.map_or(OutputSource::Gone, OutputSource::Ended));
+            }
+            clock::pause(LOOK_AGAIN);
+        }
     }
 
     /// Kills what is recorded of the step and still runs: the supervisor, the command with its session and process
