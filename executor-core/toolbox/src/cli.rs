@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -10,17 +10,20 @@ use std::{fs, io};
 
 use crate::archive::{self, UnpackOptions};
 use crate::cachekey::{self, Context};
-use crate::supervise;
+use crate::{bridge, install, pause, supervise};
 
 /// The first argument that turns a host binary into the toolbox; see [`run_if_invoked`].
 pub const TOOLBOX_WORD: &str = "__runyard-toolbox";
 
 const USAGE: &str = "usage: runyard-toolbox COMMAND
   supervise STEP_DIR                  run the step of STEP_DIR/spec.json
-  archive --spec FILE                 write the archive of a JSON specification to stdout
+  archive --spec FILE                 write the archive of a JSON specification to stdout; `-` is stdin
   unarchive [--overwrite] DEST_DIR    unpack the archive on stdin
   cachekey TEMPLATE...                render cache keys, each ended by a zero byte
   mkdir PATH                          create a directory, and print its path
+  bridge STEPS_DIR POD                do what an executor asks for on stdin
+  pause [PROGRAM [ARGUMENT]...]       be the first process of a container, and start PROGRAM
+  install DIR                         put this program into DIR
   version";
 
 /// Runs the toolbox with `args`, which do not include the name of the program.
@@ -59,6 +62,12 @@ pub fn run_if_invoked() {
     }
 }
 
+/// The arguments with which this program, started again, runs a subcommand of the toolbox.
+pub(crate) fn own_arguments(subcommand: &str) -> impl Iterator<Item = &str> {
+    let as_guest = std::env::args_os().nth(1).is_some_and(|word| word == TOOLBOX_WORD);
+    as_guest.then_some(TOOLBOX_WORD).into_iter().chain([subcommand])
+}
+
 /// The home of the user that this process runs as.
 pub(crate) fn home() -> Option<PathBuf> {
     std::env::var_os("HOME")
@@ -93,6 +102,9 @@ fn run(args: &[OsString]) -> Result<(), Failure> {
         (Some("unarchive"), [option, dest]) if option == "--overwrite" => unarchive(Path::new(dest), true),
         (Some("cachekey"), templates @ [_, ..]) => cachekeys(templates),
         (Some("mkdir"), [path]) => mkdir(Path::new(path)),
+        (Some("bridge"), [dir, pod]) => Ok(bridge::run(Path::new(dir), &pod.to_string_lossy())?),
+        (Some("pause"), entrypoint) => Ok(pause::run(entrypoint)?),
+        (Some("install"), [dir]) => Ok(install::run(Path::new(dir))?),
         (Some("version"), []) => {
             println!("{}", env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -103,10 +115,18 @@ fn run(args: &[OsString]) -> Result<(), Failure> {
 
 fn archive(spec: &Path) -> Result<(), Failure> {
     let unreadable = |error: String| Failure::Message(format!("cannot read {}: {error}", spec.display()));
-    let json = fs::read(spec).map_err(|error| unreadable(error.to_string()))?;
+    // `/dev/stdin` could not be opened by another user than the one who made the pipe.
+    let json = if spec == Path::new("-") { read_stdin() } else { fs::read(spec) };
+    let json = json.map_err(|error| unreadable(error.to_string()))?;
     let spec = serde_json::from_slice(&json).map_err(|error| unreadable(error.to_string()))?;
     archive::pack(&spec, io::BufWriter::new(io::stdout().lock()))?;
     Ok(())
+}
+
+fn read_stdin() -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::stdin().lock().read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn unarchive(dest: &Path, overwrite: bool) -> Result<(), Failure> {

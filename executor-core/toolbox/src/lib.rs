@@ -7,13 +7,17 @@
 //! Blocking code and std threads only.
 
 pub mod archive;
+pub mod bridge;
 pub mod cachekey;
 mod cli;
+mod install;
 mod mask;
+mod pause;
 pub mod protocol;
 mod supervise;
 
 pub use cli::{TOOLBOX_WORD, main, run_if_invoked};
+pub use install::{PROGRAM, layer};
 pub use mask::{MASK, MASKED_BYTES_MIN, Masker};
 pub use supervise::{
     COMMAND_FILE, ExitReason, ExitStatus, OutputSource, PidFile, ProcessId, READY_LINE, SPEC_FILE, SpoolChunk,

@@ -159,7 +159,7 @@ pub(crate) fn encode_output(buffer: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
     put(buffer, OUTPUT, &[&offset.to_le_bytes(), bytes]);
 }
 
-fn put(buffer: &mut Vec<u8>, tag: u8, parts: &[&[u8]]) {
+pub(crate) fn put(buffer: &mut Vec<u8>, tag: u8, parts: &[&[u8]]) {
     let length = 1 + parts.iter().map(|part| part.len()).sum::<usize>();
     debug_assert!(length <= FRAME_MAX, "a frame is cut before it is encoded");
     let length = u32::try_from(length).expect("a frame is far smaller than 4 GiB");

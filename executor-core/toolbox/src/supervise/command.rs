@@ -76,7 +76,9 @@ pub(crate) fn expand_home(path: &Path, environment: &BTreeMap<String, String>, t
         Some(target) => target.home.clone(),
         None => crate::home(),
     });
-    home.unwrap_or_else(|| PathBuf::from("/")).join(below)
+    let home = home.unwrap_or_else(|| PathBuf::from("/"));
+    // Joined with nothing it would end with a slash.
+    if below.as_os_str().is_empty() { home } else { home.join(below) }
 }
 
 fn is_current(target: &Identity) -> bool {
@@ -132,27 +134,42 @@ fn attach_output(command: &mut Command, tty: bool, switch_to: Option<&Identity>)
     Ok(output)
 }
 
-#[expect(unsafe_code, reason = "std has no stable way to start a command in a session of its own")]
-fn on_start(command: &mut Command, tty: bool, switch_to: Option<Identity>) {
-    let switch_to = switch_to.map(|target| {
-        let groups: Vec<Gid> = target.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
-        (Uid::from_raw(target.uid), Gid::from_raw(target.gid), groups)
-    });
-    let between_fork_and_exec = move || -> io::Result<()> {
+/// Makes `command` run as this user.
+pub(crate) fn become_user(command: &mut Command, target: Identity) {
+    if !is_current(&target) {
+        before_exec(command, switch_to(target));
+    }
+}
+
+fn on_start(command: &mut Command, tty: bool, target: Option<Identity>) {
+    let switch = target.map(switch_to);
+    before_exec(command, move || {
         rustix::process::setsid()?;
         if tty {
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdout())?;
         }
-        if let Some((uid, gid, groups)) = &switch_to {
-            rustix::thread::set_thread_groups(groups)?;
-            rustix::thread::set_thread_gid(*gid)?;
-            rustix::thread::set_thread_uid(*uid)?;
-        }
+        switch.as_ref().map_or(Ok(()), |switch| switch())
+    });
+}
+
+/// The system calls that make a process another user's, with everything allocated beforehand.
+fn switch_to(target: Identity) -> impl Fn() -> io::Result<()> + Send + Sync + 'static {
+    let groups: Vec<Gid> = target.groups.iter().map(|&gid| Gid::from_raw(gid)).collect();
+    let (uid, gid) = (Uid::from_raw(target.uid), Gid::from_raw(target.gid));
+    move || {
+        rustix::thread::set_thread_groups(&groups)?;
+        rustix::thread::set_thread_gid(gid)?;
+        rustix::thread::set_thread_uid(uid)?;
         Ok(())
-    };
-    // SAFETY: the closure makes system calls only; it neither allocates nor takes a lock, so it may run after a fork.
+    }
+}
+
+#[expect(unsafe_code, reason = "std has no stable way to start a command in a session of its own")]
+fn before_exec(command: &mut Command, work: impl Fn() -> io::Result<()> + Send + Sync + 'static) {
+    // SAFETY: the closures of this file make system calls only; they neither allocate nor take a lock, so they may run
+    // after a fork.
     unsafe {
-        command.pre_exec(between_fork_and_exec);
+        command.pre_exec(work);
     }
 }
 

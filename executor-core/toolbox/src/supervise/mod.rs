@@ -6,7 +6,7 @@ mod connection;
 mod files;
 mod kill;
 mod lifecycle;
-mod processes;
+pub(crate) mod processes;
 mod run;
 mod signals;
 mod socket;
@@ -26,6 +26,7 @@ pub use spool::{SpoolChunk, SpoolChunks};
 pub use step_dir::{OutputSource, StepDir};
 pub use step_dirs::{COMMAND_FILE, StepDirs};
 
-pub(crate) use command::expand_home;
+pub(crate) use command::{become_user, expand_home};
+pub(crate) use kill::kill_until_gone;
 pub(crate) use run::run;
-pub(crate) use user::home_of;
+pub(crate) use user::{Identity, home_of, resolve as resolve_user};
