@@ -4,19 +4,28 @@
 //! keeps no state that [`ExecutorDriver::pods`] cannot find again: an executor that was killed opens the same driver
 //! and goes on with the pods that are still there. How a driver marks its pods is its private affair.
 
+#[cfg(feature = "docker")]
+mod bridge;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "docker")]
+mod docker;
 mod error;
 mod pod;
 mod process;
+#[cfg(feature = "docker")]
+mod registry;
 #[cfg(feature = "test-util")]
 pub mod scripted;
+mod tool;
 
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "docker")]
+pub use docker::{DockerDriver, DockerDriverBuilder, PullPolicy};
 pub(crate) use error::chain;
 pub use error::{DriverError, Result};
 pub use pod::{

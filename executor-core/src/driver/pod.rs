@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use runyard_toolbox::{ExitReason, ExitStatus};
 use serde::{Deserialize, Serialize};
 
 use super::error::Result;
@@ -203,6 +204,20 @@ pub enum StepEnd {
         /// What is known, for the task's user.
         message: String,
     },
+}
+
+impl From<ExitStatus> for StepEnd {
+    fn from(status: ExitStatus) -> Self {
+        match status.reason {
+            ExitReason::Exited | ExitReason::Stopped => Self::Exited { code: status.code },
+            ExitReason::FailedToStart => Self::NotStarted { message: status.message.unwrap_or_default() },
+            ExitReason::Lost => {
+                let message = "its executor was away for too long, so its supervisor has stopped it".to_owned();
+                Self::Lost { message }
+            }
+            ExitReason::SpoolFailed => Self::Lost { message: status.message.unwrap_or_default() },
+        }
+    }
 }
 
 /// What the toolbox can do in a pod.

@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use async_trait::async_trait;
 use bytes::Bytes;
 use runyard_toolbox::{
-    ExitReason, ExitStatus, OutputSource, SpoolChunks, StepDir,
+    OutputSource, SpoolChunks, StepDir,
     protocol::{ClientFrame, Decoder, Frame as _, ServerFrame},
 };
 use tokio::{
@@ -62,7 +62,7 @@ impl ProcessAttachment {
                 self.state = State::Live { stream, decoder: Decoder::new(), buffer: vec![0; READ_BYTES] };
                 Ok(())
             }
-            OutputSource::Ended(status) => self.read_files(Some(status.output_end), step_end(status)),
+            OutputSource::Ended(status) => self.read_files(Some(status.output_end), status.into()),
             OutputSource::Gone => {
                 stop::kill_all(&self.pod).await?;
                 let message = "the supervisor of the step is gone".to_owned();
@@ -88,7 +88,7 @@ impl ProcessAttachment {
                     self.offset = offset + bytes.len() as u64;
                     return Ok(Some(StepEvent::Output { offset, bytes: Bytes::from(bytes) }));
                 }
-                Some(ServerFrame::Exit { status }) => return Ok(Some(StepEvent::Ended(step_end(status)))),
+                Some(ServerFrame::Exit { status }) => return Ok(Some(StepEvent::Ended(status.into()))),
                 Some(ServerFrame::Error { message }) => return Err(io::Error::other(message)),
                 None => {}
             }
@@ -103,18 +103,6 @@ impl ProcessAttachment {
                 }
             }
         }
-    }
-}
-
-fn step_end(status: ExitStatus) -> StepEnd {
-    match status.reason {
-        ExitReason::Exited | ExitReason::Stopped => StepEnd::Exited { code: status.code },
-        ExitReason::FailedToStart => StepEnd::NotStarted { message: status.message.unwrap_or_default() },
-        ExitReason::Lost => {
-            let message = "its executor was away for too long, so its supervisor has stopped it".to_owned();
-            StepEnd::Lost { message }
-        }
-        ExitReason::SpoolFailed => StepEnd::Lost { message: status.message.unwrap_or_default() },
     }
 }
 

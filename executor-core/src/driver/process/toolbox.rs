@@ -4,7 +4,6 @@ use std::{io, process::Stdio};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, future::FutureExt as _, stream};
-use runyard_toolbox::archive::{PackContents, PackSpec};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     process::{Child, ChildStderr, ChildStdin, ChildStdout},
@@ -13,9 +12,11 @@ use tokio::{
 
 use super::pod::ProcessPod;
 use crate::{
-    contract::{ByteStream, Contents, Environment, StreamError},
-    driver::{DriverError, Result, ToolboxCall, ToolboxEnd, ToolboxFailed, ToolboxRun},
-    executor::directory,
+    contract::{ByteStream, StreamError},
+    driver::{
+        DriverError, Result, ToolboxCall, ToolboxEnd, ToolboxRun,
+        tool::{self, Tool, ToolInput},
+    },
 };
 
 /// The most that is kept of what the toolbox says.
@@ -25,30 +26,18 @@ const READ_BYTES: usize = 128 << 10;
 
 pub(super) fn run(pod: &ProcessPod, call: ToolboxCall, stdin: Option<ByteStream>) -> Result<ToolboxRun> {
     let doing = || DriverError::io("starting the toolbox");
-    let (mut command, stdin) = match call {
-        ToolboxCall::Archive { working_dir, contents } => {
-            let spec = PackSpec {
-                working_dir: pod.expand(&working_dir),
-                contents: contents.into_iter().map(pack_contents).collect(),
-            };
-            let spec = serde_json::to_vec(&spec).map_err(|error| doing()(error.into()))?;
-            let mut command = pod.toolbox_command("archive");
-            command.args(["--spec", "/dev/stdin"]).envs(pod.environment(&Environment::new()).map_err(doing())?);
-            (command, Some(stream::iter([Ok(Bytes::from(spec))]).boxed()))
-        }
-        ToolboxCall::Unarchive { working_dir, dest_dir, overwrite } => {
-            let mut command = pod.toolbox_command("unarchive");
-            command.args(overwrite.then_some("--overwrite"));
-            command.arg(pod.expand(&directory(&working_dir, Some(&dest_dir))));
-            command.envs(pod.environment(&Environment::new()).map_err(doing())?);
-            (command, stdin)
-        }
-        ToolboxCall::CacheKey { working_dir, template, environment } => {
-            let mut command = pod.toolbox_command("cachekey");
-            command.arg(template).current_dir(pod.expand(&working_dir));
-            command.envs(pod.environment(&environment).map_err(doing())?);
-            (command, None)
-        }
+    let Tool { arguments, working_dir, environment, input } =
+        tool::tool(call, |path| pod.expand(path).display().to_string())?;
+    let (subcommand, arguments) = arguments.split_first().expect("a tool has a subcommand");
+    let mut command = pod.toolbox_command(subcommand);
+    command.args(arguments).envs(pod.environment(&environment).map_err(doing())?);
+    if let Some(dir) = working_dir {
+        command.current_dir(dir);
+    }
+    let stdin = match input {
+        ToolInput::Document(document) => Some(stream::iter([Ok(Bytes::from(document))]).boxed()),
+        ToolInput::Given => stdin,
+        ToolInput::Nothing => None,
     };
     let child = command
         .stdin(if stdin.is_some() { Stdio::piped() } else { Stdio::null() })
@@ -58,11 +47,6 @@ pub(super) fn run(pod: &ProcessPod, call: ToolboxCall, stdin: Option<ByteStream>
         .spawn()
         .map_err(doing())?;
     Ok(stream_of(child, stdin))
-}
-
-fn pack_contents(contents: Contents) -> PackContents {
-    let Contents { source_dir, dest_dir, paths } = contents;
-    PackContents { source_dir, dest_dir, paths }
 }
 
 /// What the output of a running toolbox still needs.
@@ -124,15 +108,10 @@ impl Running {
             None => self.listening.await?,
         };
         let status = self.child.wait().await?;
-        if status.success() {
-            let messages = heard.lines().map(str::to_owned).collect();
-            // Nobody may want to know.
-            let _ = self.end.send(ToolboxEnd { messages });
-            return Ok(());
-        }
-        let said = heard.trim().trim_start_matches("runyard-toolbox: ");
-        let message = if said.is_empty() { format!("the toolbox ended with {status}") } else { said.to_owned() };
-        Err(ToolboxFailed { message }.into())
+        let end = tool::ended(status.success(), &heard, &status.to_string())?;
+        // Nobody may want to know.
+        let _ = self.end.send(end);
+        Ok(())
     }
 }
 

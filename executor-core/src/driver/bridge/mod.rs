@@ -1,0 +1,15 @@
+//! How does an executor reach into a pod in which it can do nothing but start programs?
+//!
+//! It starts one, the `bridge` of the toolbox, and keeps the streams to it. What else it wants of the pod goes over these
+//! streams: a further step costs no call of whatever engine the pod is of. A driver says how a bridge is started
+//! ([`Dial`]); everything else is here.
+
+mod attachment;
+mod connection;
+mod pod;
+mod pool;
+mod toolbox;
+
+pub(super) use connection::Streams;
+pub(super) use pod::BridgedPod;
+pub(super) use pool::{Dial, Dialed};

@@ -1,0 +1,92 @@
+//! What of a pod is done over a bridge?
+
+use std::{sync::Arc, time::Duration};
+
+use runyard_toolbox::{
+    COMMAND_FILE, StepCommand, SuperviseSpec,
+    bridge::protocol::{Reply, Request},
+};
+
+use super::{
+    attachment,
+    pool::{Bridges, Dial},
+    toolbox,
+};
+use crate::{
+    contract::ByteStream,
+    driver::{Attachment, DriverError, Result, StepSpec, ToolboxCall, ToolboxRun},
+};
+
+/// The part of a pod that is reached over bridges.
+#[derive(Clone, Debug)]
+pub(in crate::driver) struct BridgedPod {
+    pub(super) bridges: Bridges,
+    /// Who steps run as that do not say; none: the bridge's own user.
+    user: Option<String>,
+    pub(super) lost_after: Duration,
+}
+
+impl BridgedPod {
+    pub(in crate::driver) fn new(dial: Arc<dyn Dial>, user: Option<String>, lost_after: Duration) -> Self {
+        Self { bridges: Bridges::new(dial), user, lost_after }
+    }
+
+    /// See [`Pod::create_dir`](crate::driver::Pod::create_dir).
+    pub(in crate::driver) async fn create_dir(&self, path: &str) -> Result<String> {
+        let doing = format!("creating the directory `{path}`");
+        let request = Request::MakeDir { path: path.to_owned(), user: self.user.clone() };
+        match self.bridges.call(&doing, &request).await? {
+            Some(Reply::Dir { path }) => Ok(path),
+            reply => Err(unexpected(&doing, reply)),
+        }
+    }
+
+    /// See [`Pod::start_step`](crate::driver::Pod::start_step).
+    pub(in crate::driver) async fn start_step(&self, spec: StepSpec) -> Result<()> {
+        let (step, doing) = (spec.step, format!("starting step {}", spec.step));
+        let request = Request::Start { step, command: spec.command.clone(), spec: Box::new(self.supervise_spec(spec)) };
+        match self.bridges.call(&doing, &request).await? {
+            Some(Reply::Done) => Ok(()),
+            Some(Reply::AlreadyStarted) => Err(DriverError::AlreadyStarted { step }),
+            reply => Err(unexpected(&doing, reply)),
+        }
+    }
+
+    fn supervise_spec(&self, spec: StepSpec) -> SuperviseSpec {
+        let command = StepCommand::Shell { shell: spec.shell, file: COMMAND_FILE.into() };
+        let mut supervise = SuperviseSpec::new(command, spec.working_dir);
+        let values = spec.environment.into_iter().map(|(name, value)| (name, value.expose().to_owned()));
+        supervise.environment = values.collect();
+        supervise.secrets = spec.secrets;
+        supervise.tty = spec.tty;
+        supervise.user = spec.user.or_else(|| self.user.clone());
+        supervise.lost_after = self.lost_after;
+        supervise
+    }
+
+    /// See [`Pod::attach`](crate::driver::Pod::attach). To a pod that is gone it attaches too: the step is lost.
+    pub(in crate::driver) async fn attach(&self, step: u32, offset: u64) -> Result<Box<dyn Attachment>> {
+        attachment::attach(self, step, offset).await
+    }
+
+    /// Ends the steps of the pod, and what they left. A pod that is gone has none.
+    pub(in crate::driver) async fn stop(&self, grace: Duration) -> Result<()> {
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        match self.bridges.call("stopping the steps of the pod", &Request::Stop { grace_ms }).await? {
+            None | Some(Reply::Done) => Ok(()),
+            reply => Err(unexpected("stopping the steps of the pod", reply)),
+        }
+    }
+
+    /// See [`Pod::toolbox`](crate::driver::Pod::toolbox).
+    pub(in crate::driver) async fn toolbox(&self, call: ToolboxCall, stdin: Option<ByteStream>) -> Result<ToolboxRun> {
+        toolbox::run(&self.bridges, self.user.clone(), call, stdin).await
+    }
+}
+
+pub(super) fn unexpected(doing: &str, reply: Option<Reply>) -> DriverError {
+    match reply {
+        None => DriverError::failed(doing, "the pod is gone"),
+        Some(reply) => DriverError::failed(doing, format!("the toolbox in the pod answers with {reply:?}")),
+    }
+}

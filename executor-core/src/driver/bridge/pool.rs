@@ -1,0 +1,120 @@
+//! Which bridge serves the next request: one that is idle, or a new one?
+
+use std::{
+    fmt, io,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use runyard_toolbox::bridge::protocol::{BRIDGE_VERSION, FromBridge, Hello, Reply, Request};
+
+use super::connection::{Connection, Streams};
+use crate::driver::{DriverError, Result};
+
+/// Starts bridges in one pod.
+#[async_trait]
+pub(in crate::driver) trait Dial: Send + Sync + fmt::Debug + 'static {
+    /// Starts one more.
+    async fn dial(&self) -> Result<Dialed>;
+}
+
+/// What came of starting a bridge.
+pub(in crate::driver) enum Dialed {
+    /// It runs.
+    Bridge(Streams),
+    /// The pod is not there any more, or nothing can be started in it ever again.
+    Gone {
+        /// Why, for the task's user.
+        message: String,
+    },
+}
+
+/// The bridges into one pod.
+#[derive(Clone, Debug)]
+pub(super) struct Bridges {
+    dial: Arc<dyn Dial>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+}
+
+/// A connection for a request.
+pub(super) enum Connected {
+    To(Connection),
+    Gone { message: String },
+}
+
+impl Bridges {
+    pub(super) fn new(dial: Arc<dyn Dial>) -> Self {
+        Self { dial, idle: Arc::default() }
+    }
+
+    /// A bridge that nobody has used.
+    pub(super) async fn open(&self) -> Result<Connected> {
+        match self.dial.dial().await? {
+            Dialed::Gone { message } => Ok(Connected::Gone { message }),
+            Dialed::Bridge(streams) => {
+                let mut connection = Connection::new(streams);
+                greet(&mut connection).await?;
+                Ok(Connected::To(connection))
+            }
+        }
+    }
+
+    /// An idle bridge, which may have ended meanwhile.
+    pub(super) fn take_idle(&self) -> Option<Connection> {
+        self.idle().pop()
+    }
+
+    /// Keeps a bridge whose last request has come to its end.
+    pub(super) fn put_back(&self, connection: Connection) {
+        self.idle().push(connection);
+    }
+
+    /// Asks for something that has nothing but a reply. `None`: the pod is gone.
+    pub(super) async fn call(&self, doing: &str, request: &Request) -> Result<Option<Reply>> {
+        let mut was_asked = false;
+        if let Some(mut connection) = self.take_idle() {
+            match connection.call(request).await {
+                Ok(reply) => {
+                    self.put_back(connection);
+                    return accept(doing, reply, false);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, doing, "an idle bridge has ended; asking another one");
+                    was_asked = true;
+                }
+            }
+        }
+        let Connected::To(mut connection) = self.open().await? else { return Ok(None) };
+        let reply = connection.call(request).await.map_err(DriverError::io(doing))?;
+        self.put_back(connection);
+        accept(doing, reply, was_asked)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().expect("the lock is never poisoned: no panic while held")
+    }
+}
+
+async fn greet(connection: &mut Connection) -> Result<()> {
+    let starting = || DriverError::io("starting the toolbox in the pod");
+    match connection.receiver.next().await.map_err(starting())? {
+        FromBridge::Hello(Hello { version: BRIDGE_VERSION }) => Ok(()),
+        FromBridge::Hello(Hello { version }) => Err(DriverError::Refused {
+            message: format!(
+                "the pod has version {version} of the toolbox, and this executor speaks version {BRIDGE_VERSION}: the \
+                 executor was replaced by another version while the task ran; run the task again"
+            ),
+        }),
+        other => Err(starting()(io::Error::other(format!("it says {other:?}")))),
+    }
+}
+
+/// A bridge that ended may have done what it was asked to: then a second one finds it done.
+fn accept(doing: &str, reply: Reply, was_asked: bool) -> Result<Option<Reply>> {
+    match reply {
+        Reply::Refused { message } => Err(DriverError::Refused { message }),
+        Reply::Failed { message } => Err(DriverError::failed(doing, message)),
+        Reply::AlreadyStarted if was_asked => Ok(Some(Reply::Done)),
+        reply => Ok(Some(reply)),
+    }
+}

@@ -1,0 +1,133 @@
+//! How is a pod made, and how is it made undone?
+//!
+//! A call to the engine that makes something is never dropped half-way: it ends, and if nobody wants its result any more
+//! it removes that itself. So whatever was made is either found by its labels, or about to go.
+
+use std::sync::Arc;
+
+use bollard::models::ContainerCreateBody;
+use futures::future;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
+
+use super::{
+    cleaning, containers,
+    engine::{Engine, ending},
+    images::{self, Images},
+    labels::{Found, Mark},
+    pod::DockerPod,
+    toolbox::Toolbox,
+};
+use crate::driver::{DriverError, PodSpec, Result, SetupLog};
+
+/// Makes a pod, or nothing.
+pub(super) async fn create(
+    engine: &Arc<Engine>,
+    toolbox: &Arc<Toolbox>,
+    spec: PodSpec,
+    log: &dyn SetupLog,
+    cancel: &CancellationToken,
+) -> Result<DockerPod> {
+    let making = Making::new(engine);
+    let made = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(DriverError::Cancelled { doing: "creating the pod" }),
+        made = make(&making, toolbox, &spec, log) => made,
+    };
+    match made {
+        Ok(found) => Ok(DockerPod::found(engine, toolbox, found)),
+        Err(error) => {
+            making.abandon().await;
+            cleaning::remove(engine, &spec.id).await?;
+            Err(error)
+        }
+    }
+}
+
+async fn make(making: &Making, toolbox: &Toolbox, spec: &PodSpec, log: &dyn SetupLog) -> Result<Found> {
+    let engine = &making.engine;
+    if let Some(wanted) = spec.arch
+        && engine.arch().await? != Some(wanted)
+    {
+        let message =
+            format!("the task needs the architecture {wanted}, which the engine of this executor does not have");
+        return Err(DriverError::Refused { message });
+    }
+    let images = images::fetch_all(engine, spec, log).await?;
+    let (first, services) = spec.containers.split_first().expect("the driver refuses a pod without containers");
+    let mark = Mark::new(spec, user(spec, &images));
+    let body = containers::main(first, &mark, toolbox, engine.network.as_deref());
+    let main = making.start(containers::name(&mark, 0), body).await?;
+    log.line(&format!("container 0 of image {} is started", first.image));
+    let services = services.iter().zip(1..).map(async |(container, index)| {
+        let body = containers::service(container, &mark, index, &main);
+        making.start(containers::name(&mark, index), body).await?;
+        log.line(&format!("container {index} of image {} is started", container.image));
+        Ok::<_, DriverError>(())
+    });
+    future::try_join_all(services).await?;
+    require_running(engine, &main, &first.image).await?;
+    Ok(Found { mark, main: Some(main) })
+}
+
+/// The user that steps run as: the task's, the first container's, its image's. None: root.
+fn user(spec: &PodSpec, images: &Images) -> Option<String> {
+    let first = spec.containers.first()?;
+    let of_image = || images.get(&first.image)?.config.as_ref()?.user.clone();
+    let given = spec.user.clone().or_else(|| first.user.clone());
+    given.filter(|user| !user.is_empty()).or_else(of_image).filter(|user| !user.is_empty())
+}
+
+/// The first process of a container ends at once where its entrypoint cannot be started.
+async fn require_running(engine: &Engine, id: &str, image: &str) -> Result<()> {
+    let state = engine.state(id).await?;
+    if state.as_ref().is_some_and(|state| state.running == Some(true)) {
+        return Ok(());
+    }
+    let said = engine.last_words(id).await;
+    let message = format!("the first container, of image `{image}`, does not run: {}. {said}", ending(state.as_ref()));
+    Err(DriverError::Refused { message })
+}
+
+/// The calls that make something of a pod.
+struct Making {
+    engine: Arc<Engine>,
+    running: TaskTracker,
+    abandoned: CancellationToken,
+    /// Dropped, it tells the calls that are still on their way.
+    _guard: DropGuard,
+}
+
+impl Making {
+    fn new(engine: &Arc<Engine>) -> Self {
+        let abandoned = CancellationToken::new();
+        let guard = abandoned.clone().drop_guard();
+        Self { engine: engine.clone(), running: TaskTracker::new(), abandoned, _guard: guard }
+    }
+
+    /// Makes a container and starts it; its id.
+    async fn start(&self, name: String, body: ContainerCreateBody) -> Result<String> {
+        let image = body.image.clone().unwrap_or_default();
+        let (engine, abandoned) = (self.engine.clone(), self.abandoned.clone());
+        let creating = self.running.spawn(async move {
+            let id = engine.create(&name, body).await?;
+            if abandoned.is_cancelled() {
+                engine.remove(&id).await?;
+                return Err(DriverError::Cancelled { doing: "creating a container" });
+            }
+            Ok(id)
+        });
+        let id = creating.await.map_err(|error| DriverError::failed("creating a container", error))??;
+        self.engine.start(&id, &image).await?;
+        Ok(id)
+    }
+
+    /// Waits for the calls that are on their way: what they make is gone then, or can be found.
+    async fn abandon(self) {
+        self.abandoned.cancel();
+        self.running.close();
+        self.running.wait().await;
+    }
+}
