@@ -55,6 +55,14 @@ pub(crate) enum Error {
     },
 }
 
+/// What speaks HTTP to servers.
+pub(crate) fn http() -> reqwest::Result<reqwest::Client> {
+    #[cfg(feature = "s3")]
+    // With TLS compiled in, a client does not start without a provider of it. Another one may be installed already.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::builder().no_proxy().build()
+}
+
 impl Client {
     /// A client of the server at `server`.
     pub(crate) fn new(server: &str, token: Option<String>) -> Result<Self, Error> {
@@ -69,10 +77,7 @@ impl Client {
             }
             _ => return Err(invalid("write it as http://host:port")),
         }
-        #[cfg(feature = "s3")]
-        // With TLS compiled in, a client does not start without a provider of it. Another one may be installed already.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let http = reqwest::Client::builder().no_proxy().build().map_err(|error| invalid(&error.to_string()))?;
+        let http = http().map_err(|error| invalid(&error.to_string()))?;
         Ok(Self { http, server: url, token })
     }
 

@@ -2,6 +2,9 @@
 
 mod config;
 mod data;
+mod driver;
+mod executor;
+mod executors;
 mod logs;
 mod output;
 mod project;
@@ -35,6 +38,11 @@ enum Command {
     Run(run::RunArgs),
     /// Run the server, with everything in one process
     Serve(serve::ServeArgs),
+    /// Execute the tasks of a server that is somewhere else
+    Executor(executor::ExecutorArgs),
+    /// List executors, and let further ones join
+    #[command(subcommand)]
+    Executors(executors::ExecutorsCommand),
     /// Create and list projects
     #[command(subcommand)]
     Project(project::ProjectCommand),
@@ -83,6 +91,8 @@ impl Cli {
         let done = match self.command {
             Command::Run(args) => return run::run(args, temporary, json).await,
             Command::Serve(args) => serve::run(args).await,
+            Command::Executor(args) => Box::pin(executor::run(args)).await,
+            Command::Executors(command) => executors::run(command, json).await,
             Command::Project(command) => project::run(command, json).await,
             Command::Runs(command) => runs::run(command, json).await,
             Command::Logs(args) => logs::run(args).await,
@@ -101,7 +111,7 @@ impl Cli {
 
     /// Whether the command is a service, whose log is wanted.
     pub(crate) fn is_service(&self) -> bool {
-        matches!(self.command, Command::Serve(_))
+        matches!(self.command, Command::Serve(_) | Command::Executor(_))
     }
 }
 

@@ -10,12 +10,12 @@ use std::{
 use clap::Args;
 use futures::TryStreamExt;
 use runyard_datamanager::{WalDataManager, coordinator::Coordinator};
-use runyard_executor_core::{Executor, driver::ProcessDriver};
+use runyard_executor_core::Executor;
 use runyard_objectstorage::{ListRequest, ObjectStorage};
 use runyard_runservice_core::{RUN_DATA, RunService, sealer::AeadSealer};
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, output};
+use super::{Failure, driver::DriverArgs, output};
 use crate::{
     git,
     ids::Ids,
@@ -27,7 +27,6 @@ use crate::{
         listen,
         storage::StorageLocation,
     },
-    tool_homes,
 };
 
 /// The data directory, unless told otherwise.
@@ -76,17 +75,11 @@ pub(super) struct ServeArgs {
     /// The largest push, in bytes
     #[arg(long, env = "RUNYARD_PUSH_SIZE_MAX", default_value_t = 1 << 30, value_name = "BYTES")]
     push_size_max: u64,
-    /// The most tasks at a time; default: as many as the machine has processors
-    #[arg(long, env = "RUNYARD_TASK_LIMIT", value_name = "NUMBER")]
-    task_limit: Option<u32>,
+    #[command(flatten)]
+    driver: DriverArgs,
 }
 
 impl ServeArgs {
-    fn task_limit(&self) -> u32 {
-        let processors = || std::thread::available_parallelism().map_or(2, |number| number.get() as u32);
-        self.task_limit.unwrap_or_else(processors)
-    }
-
     /// What people call the executor: where there are several, they have to be told apart.
     fn executor_name(&self, address: SocketAddr) -> String {
         if self.coordinator == Coordination::Embedded { "local".to_owned() } else { format!("of {address}") }
@@ -131,6 +124,10 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
         .sealer(AeadSealer::new(&token.sealing_key())?)
         .build();
     let end = CancellationToken::new();
+    let own_url = args.url.clone().unwrap_or_else(|| own_url(address));
+    if let Some(warning) = args.driver.warning(&own_url) {
+        tracing::warn!("{warning}");
+    }
     let parts = server::Parts {
         config_data: Arc::new(config_data.clone()),
         coordinator: Arc::clone(&coordinators.config_data),
@@ -143,13 +140,14 @@ pub(super) async fn run(args: ServeArgs) -> Result<(), Failure> {
             wait_for_runs: WAIT_FOR_RUNS,
             ..git::Settings::new(directory.git_cache())
         },
-        own_url: args.url.clone().unwrap_or_else(|| own_url(address)),
+        own_url,
         end: end.clone(),
     };
     let server = server::assemble(parts).await?;
-    let driver = Arc::new(ProcessDriver::builder().environment(tool_homes::here()).open(directory.pods())?);
-    let executor =
-        Executor::builder(runs.client(), driver).name(args.executor_name(address)).task_limit(args.task_limit());
+    let executor = Executor::builder(runs.client(), args.driver.open(&directory)?)
+        .name(args.executor_name(address))
+        .task_limit(args.driver.task_limit())
+        .settings(args.driver.settings());
     let executor = executor.open(directory.executor()).await?;
 
     let place = match &args.storage {

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use axum::{Router, middleware, routing::get};
 use runyard_datamanager::{DataManager, coordinator::Coordinator};
 use runyard_objectstorage::ObjectStorage;
-use runyard_runservice_core::RunService;
+use runyard_runservice_core::{RunService, http::executor_router};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -36,6 +36,9 @@ use crate::{
 
 /// Where in the object storage the configuration data is.
 pub(crate) const CONFIG_DATA_PATH: &str = "configdata";
+
+/// Where executors of other processes call.
+pub(crate) const EXECUTORS_PATH: &str = "/executors";
 
 /// What the routes of the API work on.
 #[derive(Clone, Debug)]
@@ -81,6 +84,7 @@ pub(crate) async fn assemble(parts: Parts) -> git::Result<Assembled> {
     let git = Arc::new(GitService::open(config.clone(), storage, Arc::clone(&ids), git).await?);
     let clone = CloneAccess { server: own_url, token: token.clone() };
     let triggers = TriggerWorker::new(config.clone(), coordinator, Arc::clone(&git), runs.clone(), clone);
+    let executors = executor_router(runs.clone());
     let api = api::routes()
         .with_state(AppState { config, runs, ids: Arc::clone(&ids), end })
         .layer(middleware::from_fn_with_state(token.clone(), auth::require_bearer));
@@ -89,6 +93,7 @@ pub(crate) async fn assemble(parts: Parts) -> git::Result<Assembled> {
         .route("/healthz", get(async || "ok\n"))
         .nest("/api/v1", api)
         .merge(git)
+        .nest(EXECUTORS_PATH, executors)
         .layer(middleware::from_fn_with_state(ids, problem::finish));
     Ok(Assembled { router, triggers })
 }

@@ -1,5 +1,6 @@
 //! What can be asked over `/api/v1`?
 
+pub(crate) mod executors;
 pub(crate) mod logs;
 pub(crate) mod projects;
 pub(crate) mod runs;
@@ -46,6 +47,7 @@ pub(super) fn routes() -> Router<AppState> {
         .merge(projects::routes())
         .merge(runs::routes())
         .merge(logs::routes())
+        .merge(executors::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
 }
