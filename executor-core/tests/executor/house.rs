@@ -25,8 +25,13 @@ pub(crate) struct House {
     pub(crate) task_limit: u32,
     /// The program that supervises steps, with its first arguments.
     pub(crate) toolbox: Vec<PathBuf>,
+    /// Opens another driver than that of processes.
+    open_driver: Option<OpenDriver>,
     running: Option<Running>,
 }
+
+/// Opens a driver, as another process would.
+pub(crate) type OpenDriver = Arc<dyn Fn() -> Arc<dyn ExecutorDriver> + Send + Sync>;
 
 struct Running {
     executor: Arc<Executor>,
@@ -41,6 +46,10 @@ impl House {
     }
 
     pub(crate) async fn start_with(settings: Settings, task_limit: u32) -> Self {
+        Self::start_on(None, settings, task_limit).await
+    }
+
+    pub(crate) async fn start_on(open_driver: Option<OpenDriver>, settings: Settings, task_limit: u32) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut house = Self {
             dir,
@@ -48,6 +57,7 @@ impl House {
             settings,
             task_limit,
             toolbox: vec![toolbox::path().to_owned()],
+            open_driver,
             running: None,
         };
         house.open().await;
@@ -59,9 +69,15 @@ impl House {
         driver.open(self.dir.path().join("pods")).expect("the driver opens")
     }
 
+    pub(crate) fn any_driver(&self) -> Arc<dyn ExecutorDriver> {
+        match &self.open_driver {
+            Some(open) => open(),
+            None => Arc::new(self.driver()),
+        }
+    }
+
     async fn try_open(&self) -> Result<Executor, ExecutorError> {
-        let driver: Arc<dyn ExecutorDriver> = Arc::new(self.driver());
-        Executor::builder(self.service.clone(), driver)
+        Executor::builder(self.service.clone(), self.any_driver())
             .task_limit(self.task_limit)
             .settings(self.settings.clone())
             .open(self.dir.path().join("executor"))
@@ -113,11 +129,12 @@ impl House {
         self.running.take().expect("it runs").work.await.expect("it does not panic")
     }
 
-    /// Waits until the executor holds nothing, and checks that nothing is left on the disk.
+    /// Waits until the executor holds nothing, and checks that nothing is left, of pods and on the disk.
     pub(crate) async fn assert_clean(&self) {
         let left = || {
             let entries = ["pods", "executor/journal", "executor/logs"].map(|dir| self.dir.path().join(dir));
-            entries.iter().flat_map(|dir| std::fs::read_dir(dir).expect("a directory")).count()
+            // Only the process driver has a directory of pods.
+            entries.iter().flat_map(|dir| std::fs::read_dir(dir).into_iter().flatten()).count()
         };
         within(async {
             while self.executor().held() > 0 || left() > 0 {
@@ -125,6 +142,8 @@ impl House {
             }
         })
         .await;
+        let pods = self.any_driver().pods(self.executor().id()).await.expect("pods are listed");
+        assert!(pods.is_empty(), "{pods:?}");
     }
 
     /// Executes a task to its end.

@@ -9,7 +9,7 @@ use runyard_toolbox::{
 
 use super::{
     attachment,
-    pool::{Bridges, Dial},
+    pool::{Bridges, Connected, Dial},
     toolbox,
 };
 use crate::{
@@ -29,6 +29,17 @@ pub(in crate::driver) struct BridgedPod {
 impl BridgedPod {
     pub(in crate::driver) fn new(dial: Arc<dyn Dial>, user: Option<String>, lost_after: Duration) -> Self {
         Self { bridges: Bridges::new(dial), user, lost_after }
+    }
+
+    /// Starts a bridge, for whatever comes first. Returns why that is not possible any more, if it is not.
+    pub(in crate::driver) async fn reach(&self) -> Result<Option<String>> {
+        match self.bridges.open().await? {
+            Connected::To(connection) => {
+                self.bridges.put_back(connection);
+                Ok(None)
+            }
+            Connected::Gone { message } => Ok(Some(message)),
+        }
     }
 
     /// See [`Pod::create_dir`](crate::driver::Pod::create_dir).

@@ -49,6 +49,14 @@ impl Bridges {
 
     /// A bridge that nobody has used.
     pub(super) async fn open(&self) -> Result<Connected> {
+        match self.dial_and_greet().await {
+            // The pod may have ended just then; if it has, the next attempt says so.
+            Err(DriverError::Failed { .. }) => self.dial_and_greet().await,
+            connected => connected,
+        }
+    }
+
+    async fn dial_and_greet(&self) -> Result<Connected> {
         match self.dial.dial().await? {
             Dialed::Gone { message } => Ok(Connected::Gone { message }),
             Dialed::Bridge(streams) => {

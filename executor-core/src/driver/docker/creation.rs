@@ -14,7 +14,7 @@ use tokio_util::{
 
 use super::{
     cleaning, containers,
-    engine::{Engine, ending},
+    engine::Engine,
     images::{self, Images},
     labels::{Found, Mark},
     pod::DockerPod,
@@ -31,13 +31,19 @@ pub(super) async fn create(
     cancel: &CancellationToken,
 ) -> Result<DockerPod> {
     let making = Making::new(engine);
+    let making_it = async {
+        let pod = DockerPod::found(engine, toolbox, make(&making, toolbox, &spec, log).await?);
+        // The one that the first step will use.
+        pod.reach().await?;
+        Ok(pod)
+    };
     let made = tokio::select! {
         biased;
         () = cancel.cancelled() => Err(DriverError::Cancelled { doing: "creating the pod" }),
-        made = make(&making, toolbox, &spec, log) => made,
+        made = making_it => made,
     };
     match made {
-        Ok(found) => Ok(DockerPod::found(engine, toolbox, found)),
+        Ok(pod) => Ok(pod),
         Err(error) => {
             making.abandon().await;
             cleaning::remove(engine, &spec.id).await?;
@@ -68,7 +74,6 @@ async fn make(making: &Making, toolbox: &Toolbox, spec: &PodSpec, log: &dyn Setu
         Ok::<_, DriverError>(())
     });
     future::try_join_all(services).await?;
-    require_running(engine, &main, &first.image).await?;
     Ok(Found { mark, main: Some(main) })
 }
 
@@ -78,17 +83,6 @@ fn user(spec: &PodSpec, images: &Images) -> Option<String> {
     let of_image = || images.get(&first.image)?.config.as_ref()?.user.clone();
     let given = spec.user.clone().or_else(|| first.user.clone());
     given.filter(|user| !user.is_empty()).or_else(of_image).filter(|user| !user.is_empty())
-}
-
-/// The first process of a container ends at once where its entrypoint cannot be started.
-async fn require_running(engine: &Engine, id: &str, image: &str) -> Result<()> {
-    let state = engine.state(id).await?;
-    if state.as_ref().is_some_and(|state| state.running == Some(true)) {
-        return Ok(());
-    }
-    let said = engine.last_words(id).await;
-    let message = format!("the first container, of image `{image}`, does not run: {}. {said}", ending(state.as_ref()));
-    Err(DriverError::Refused { message })
 }
 
 /// The calls that make something of a pod.

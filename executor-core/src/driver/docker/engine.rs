@@ -144,7 +144,8 @@ impl Engine {
         }
     }
 
-    /// The last that a container printed, in one line. What cannot be had is nothing.
+    /// The last that the toolbox said as the first process of a container, in one line; what else is printed there is the
+    /// task's, with its secrets. What cannot be had is nothing.
     pub(super) async fn last_words(&self, id: &str) -> String {
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail("10").build();
         let mut pieces = self.api.logs(id, Some(options));
@@ -155,7 +156,9 @@ impl Engine {
                 break;
             }
         }
-        String::from_utf8_lossy(&text).split_whitespace().collect::<Vec<_>>().join(" ")
+        let text = String::from_utf8_lossy(&text);
+        let said = text.lines().filter_map(|line| line.trim().strip_prefix("runyard-toolbox: "));
+        said.collect::<Vec<_>>().join("; ")
     }
 }
 

@@ -73,11 +73,11 @@ pub(super) fn pull_failed(image: &str, had_credentials: bool, error: &Error) -> 
             "Check the name of the image; if it is private, add credentials for its registry to `docker_registries_auth`"
         });
     }
-    if says(&["not found", "manifest unknown", "name unknown", "no such image", "does not exist"]) {
-        return refused("Check its name and its tag");
-    }
     if says(&["invalid reference", "invalid repository name", "must be lowercase", "repository name", "invalid tag"]) {
         return refused("An image is `[registry/]name[:tag]` in small letters");
+    }
+    if says(&["not found", "manifest unknown", "name unknown", "no such image", "does not exist"]) {
+        return refused("Check its name and its tag");
     }
     DriverError::failed(format!("pulling image `{image}`"), text)
 }

@@ -29,6 +29,8 @@ use crate::{
 /// How much longer than the grace period a bridge may take before all containers are killed.
 const STOP_EXTRA: Duration = Duration::from_millis(800);
 
+const STARTING: &str = "starting the toolbox in the pod";
+
 /// The most that is kept of what a bridge complains about.
 const COMPLAINT_BYTES_MAX: usize = 4 << 10;
 
@@ -48,6 +50,19 @@ impl DockerPod {
         let exec = Exec { engine: engine.clone(), toolbox: toolbox.clone(), main, pod: mark.pod.clone() };
         let bridged = BridgedPod::new(Arc::new(exec), mark.user.clone(), mark.lost_after);
         Self { engine: engine.clone(), mark, bridged }
+    }
+
+    /// Checks that something can be started in it.
+    ///
+    /// # Errors
+    /// [`DriverError::Refused`] if its first container has ended at once, as where its entrypoint cannot be started.
+    pub(super) async fn reach(&self) -> Result<()> {
+        match self.bridged.reach().await? {
+            None => Ok(()),
+            Some(message) => {
+                Err(DriverError::Refused { message: format!("the first container does not run: {message}") })
+            }
+        }
     }
 }
 
@@ -127,24 +142,34 @@ impl Dial for Exec {
             user: Some("0".to_owned()),
             ..CreateExecOptions::default()
         };
-        let doing = || errors::failed("starting the toolbox in the pod");
-        let created = match self.engine.api.create_exec(main, options).await {
-            Ok(created) => created,
-            Err(error) => {
-                let state = self.engine.state(main).await?;
-                if state.as_ref().is_some_and(|state| state.running == Some(true)) {
-                    return Err(doing()(error));
-                }
-                return Ok(Dialed::Gone { message: ending(state.as_ref()) });
-            }
+        let started = async {
+            let created = self.engine.api.create_exec(main, options).await?;
+            let options = StartExecOptions { output_capacity: Some(READ_BYTES), ..StartExecOptions::default() };
+            self.engine.api.start_exec(&created.id, Some(options)).await
         };
-        let options = StartExecOptions { output_capacity: Some(READ_BYTES), ..StartExecOptions::default() };
-        match self.engine.api.start_exec(&created.id, Some(options)).await.map_err(doing())? {
-            StartExecResults::Attached { output, input } => {
+        match started.await {
+            Ok(StartExecResults::Attached { output, input }) => {
                 Ok(Dialed::Bridge(Streams { input, output: standard_output(output) }))
             }
-            StartExecResults::Detached => Err(DriverError::failed("starting the toolbox in the pod", "no streams")),
+            Ok(StartExecResults::Detached) => Err(DriverError::failed(STARTING, "the engine gives no streams")),
+            Err(error) => match self.gone(main).await? {
+                Some(message) => Ok(Dialed::Gone { message }),
+                None => Err(errors::failed(STARTING)(error)),
+            },
         }
+    }
+}
+
+impl Exec {
+    /// Why nothing can be started in a container any more; none: it runs.
+    async fn gone(&self, container: &str) -> Result<Option<String>> {
+        let state = self.engine.state(container).await?;
+        if state.as_ref().is_some_and(|state| state.running == Some(true)) {
+            return Ok(None);
+        }
+        let said = self.engine.last_words(container).await;
+        let ending = ending(state.as_ref());
+        Ok(Some(if said.is_empty() { ending } else { format!("{said} ({ending})") }))
     }
 }
 
