@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use runyard_executor_core::contract::{Arch, Contents, TaskName};
+use runyard_executor_core::contract::{Arch, Contents, Resources, TaskName};
 use runyard_runservice_core::model::{ConcurrencyPolicy, Condition, RetryPolicy};
 
 use crate::{node::Position, when::When};
@@ -178,15 +178,6 @@ pub struct ContainerDefinition {
     pub volumes: Vec<(String, u64)>,
     /// What it needs of a machine. Kept; compiling does nothing with it.
     pub resources: Resources,
-}
-
-/// What a container needs of a machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Resources {
-    /// Thousandths of a processor.
-    pub milli_cpus: Option<u64>,
-    /// Memory in bytes.
-    pub memory: Option<u64>,
 }
 
 /// A text, or the name of a variable that holds it.

@@ -36,7 +36,7 @@
 //!
 //! An error becomes a run that shows it, made by [`setup_error_run`].
 //!
-//! Kept in the definition for the host application: `schedule` and `resources`, which a run config cannot carry. The languages that have to be
+//! Kept in the definition for the host application: `schedule`, which a run config cannot carry. The languages that have to be
 //! evaluated, Starlark and Jsonnet, are found by [`discover`] and refused by [`parse()`]; whatever evaluates them hands
 //! its result to [`parse_node`], or as JSON to [`parse()`].
 

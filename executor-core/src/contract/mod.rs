@@ -19,4 +19,4 @@ pub use report::{AttemptState, Failure, FailureClass, LogEnd, StepReport, StepSt
 pub use step::{
     Contents, RestoreCacheStep, RestoreWorkspaceStep, RunStep, SaveCacheStep, SaveToWorkspaceStep, Step, Steps,
 };
-pub use task::{Arch, Container, Fence, RegistryAuth, Runtime, TaskSpec, TmpfsVolume, WorkspaceArchive};
+pub use task::{Arch, Container, Fence, RegistryAuth, Resources, Runtime, TaskSpec, TmpfsVolume, WorkspaceArchive};

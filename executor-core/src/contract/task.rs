@@ -77,6 +77,29 @@ pub struct Container {
     pub entrypoint: Option<String>,
     /// Memory-backed volumes.
     pub volumes: Vec<TmpfsVolume>,
+    /// The most that it may use of its machine.
+    #[serde(skip_serializing_if = "Resources::is_unlimited")]
+    pub resources: Resources,
+}
+
+/// The most that a container may use of its machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "http", derive(schemars::JsonSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct Resources {
+    /// Thousandths of a processor; none: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub milli_cpus: Option<u64>,
+    /// Memory in bytes, without swap; none: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_max: Option<u64>,
+}
+
+impl Resources {
+    /// Whether there is no limit at all.
+    pub fn is_unlimited(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A memory-backed volume of a container.

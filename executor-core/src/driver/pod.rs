@@ -194,6 +194,11 @@ pub enum StepEnd {
         /// The exit status.
         code: i32,
     },
+    /// The kernel killed its command, because the container had no memory left.
+    OutOfMemory {
+        /// The exit status.
+        code: i32,
+    },
     /// Its command could not be started.
     NotStarted {
         /// Why, for the task's user.
@@ -210,6 +215,7 @@ impl From<ExitStatus> for StepEnd {
     fn from(status: ExitStatus) -> Self {
         match status.reason {
             ExitReason::Exited | ExitReason::Stopped => Self::Exited { code: status.code },
+            ExitReason::OutOfMemory => Self::OutOfMemory { code: status.code },
             ExitReason::FailedToStart => Self::NotStarted { message: status.message.unwrap_or_default() },
             ExitReason::Lost => {
                 let message = "its executor was away for too long, so its supervisor has stopped it".to_owned();

@@ -161,6 +161,14 @@ fn outcome(attempt: &Attempt, index: usize, ended_by: Option<Ending>, end: StepE
         (Some(Ending::Timeout(limit)), _) => broken(FailureClass::Timeout, timeout_message(&title(), limit)),
         (None, StepEnd::Exited { code: 0 }) => Outcome::Success,
         (None, StepEnd::Exited { code }) => Outcome::Exit { code },
+        (None, StepEnd::OutOfMemory { code }) => {
+            let message = format!(
+                "the command of {} was killed (exit status {code}): its container had no memory left; give it more, or let \
+                 the command use less",
+                title()
+            );
+            broken(FailureClass::Exit, message)
+        }
         (None, StepEnd::NotStarted { message }) => {
             broken(FailureClass::Setup, format!("the command of {} could not be started: {message}", title()))
         }

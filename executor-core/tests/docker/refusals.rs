@@ -1,6 +1,6 @@
 //! What does a user read whose definition cannot be executed?
 
-use runyard_executor_core::contract::{AttemptState, TaskSpec};
+use runyard_executor_core::contract::{AttemptState, Resources, TaskSpec};
 
 use crate::{
     engines::{Engine, busybox_task},
@@ -73,6 +73,16 @@ async fn an_entrypoint_that_cannot_be_started_is_named() {
     let (class, message) = fails(task).await;
     assert_eq!(class, "setup");
     assert!(message.contains("/no/such/program"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_has_no_memory_left_says_so() {
+    let mut task = busybox_task("t", [run("head -c 200m /dev/zero | tail -c 199m | wc -c")]);
+    task.shell = Some("/bin/sh -e -o pipefail".into());
+    task.runtime.containers[0].resources = Resources { milli_cpus: Some(500), memory_max: Some(64 << 20) };
+    let (class, message) = fails(task).await;
+    assert_eq!(class, "exit");
+    assert!(message.contains("step 1") && message.contains("no memory left"), "{message}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -90,6 +90,7 @@ fn container(container: &ContainerDefinition, owner: &str, variables: &mut Varia
         privileged: container.privileged,
         entrypoint: container.entrypoint.clone(),
         volumes: volumes.map(|(path, size_max)| TmpfsVolume { path: path.clone(), size_max: *size_max }).collect(),
+        resources: container.resources,
     }
 }
 

@@ -1,13 +1,13 @@
 //! Reading the runtime of a task: its containers and their volumes.
 
-use runyard_executor_core::contract::Arch;
+use runyard_executor_core::contract::{Arch, Resources};
 
 use super::{
     At, Reader,
     fields::{Fields, Known},
 };
 use crate::{
-    definition::{ContainerDefinition, Resources},
+    definition::ContainerDefinition,
     node::NodeKind,
     quantity::{parse_milli_quantity, parse_quantity},
 };
@@ -100,7 +100,7 @@ impl Reader<'_> {
         let Some(fields) = self.fields(&at, RESOURCES) else { return Resources::default() };
         Resources {
             milli_cpus: fields.get("cpu").and_then(|at| self.quantity(&at, parse_milli_quantity)),
-            memory: fields.get("memory").and_then(|at| self.quantity(&at, parse_quantity)),
+            memory_max: fields.get("memory").and_then(|at| self.quantity(&at, parse_quantity)),
         }
     }
 }

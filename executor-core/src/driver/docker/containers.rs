@@ -75,11 +75,20 @@ fn body(container: &Container, mark: &Mark, index: usize) -> ContainerCreateBody
 }
 
 fn host_config(container: &Container) -> HostConfig {
+    let memory_max = container.resources.memory_max.map(limit);
     HostConfig {
         privileged: Some(container.privileged),
         tmpfs: Some(container.volumes.iter().map(tmpfs).collect()),
+        nano_cpus: container.resources.milli_cpus.map(|milli| limit(milli.saturating_mul(1_000_000))),
+        memory: memory_max,
+        // Memory and swap together: no swap.
+        memory_swap: memory_max,
         ..HostConfig::default()
     }
+}
+
+fn limit(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// Programs can be started in it, as in a memory-backed volume of Kubernetes; engines would forbid that.

@@ -217,6 +217,9 @@ fn ignored(spec: &PodSpec) -> Vec<String> {
         if let Some(entrypoint) = &container.entrypoint {
             lines.push(format!("entrypoint `{entrypoint}` is ignored: there is no container"));
         }
+        if !container.resources.is_unlimited() {
+            lines.push("`resources` are ignored: commands run on the host itself, without limits".to_owned());
+        }
         for volume in &container.volumes {
             lines.push(format!("the volume at `{}` is ignored: there is no container", volume.path));
         }

@@ -6,6 +6,7 @@ mod connection;
 mod files;
 mod kill;
 mod lifecycle;
+mod memory;
 pub(crate) mod processes;
 mod run;
 mod signals;

@@ -21,7 +21,7 @@ use super::spec::{
 };
 use super::spool::Spool;
 use super::tree::{Reaped, Tree};
-use super::{files, processes, signals, socket};
+use super::{files, memory, processes, signals, socket};
 use crate::Masker;
 use crate::protocol::ClientFrame;
 
@@ -29,6 +29,9 @@ use crate::protocol::ClientFrame;
 pub const READY_LINE: &str = "ready\n";
 
 const READ_SIZE: usize = 64 << 10;
+
+/// The exit status of a command that was killed, and of a shell whose command was.
+const KILLED: i32 = 137;
 
 /// A terminal holds less than this.
 const TERMINAL_BUFFER: u64 = 128 << 10;
@@ -92,6 +95,8 @@ struct Supervisor<'a> {
     grace: Duration,
     lost_after: Duration,
     command: i32,
+    /// How many processes the kernel had killed for lack of memory when the command was started.
+    memory_kills: Option<u64>,
     tty: bool,
     lifecycle: Lifecycle,
     tree: Option<Tree>,
@@ -125,6 +130,7 @@ impl<'a> Supervisor<'a> {
             grace: spec.as_ref().map_or(Duration::ZERO, |spec| spec.grace),
             lost_after: spec.as_ref().map_or(Duration::MAX, |spec| spec.lost_after),
             command: 0,
+            memory_kills: memory::kills(),
             tty: false,
             lifecycle: Lifecycle::new(),
             tree: None,
@@ -374,7 +380,11 @@ impl<'a> Supervisor<'a> {
         }
         let end = self.lifecycle.command_end();
         let message = self.spool_error.take();
-        let reason = if message.is_some() { ExitReason::SpoolFailed } else { self.lifecycle.reason() };
+        let reason = match self.lifecycle.reason() {
+            _ if message.is_some() => ExitReason::SpoolFailed,
+            ExitReason::Exited if end.code == KILLED && self.memory_kills < memory::kills() => ExitReason::OutOfMemory,
+            reason => reason,
+        };
         let output_end = self.spool.end();
         let nothing_left = !others_live;
         self.record_exit(ExitStatus { code: end.code, signal: end.signal, reason, message, output_end, nothing_left })

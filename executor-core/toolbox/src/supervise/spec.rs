@@ -156,6 +156,8 @@ pub enum ExitReason {
     Lost,
     /// The command was never started; the message says why.
     FailedToStart,
+    /// The kernel, because the container had no memory left.
+    OutOfMemory,
     /// The supervisor, because it could not keep the output (disk full, say); the message says why.
     SpoolFailed,
 }
