@@ -10,7 +10,9 @@ pub const PROGRAM: &str = "runyard-toolbox";
 
 /// Puts a copy of this program into `dir`. It appears whole, whoever does the same at the same time.
 pub(crate) fn run(dir: &Path) -> io::Result<()> {
-    let new = dir.join(format!("{PROGRAM}.{}.new", std::process::id()));
+    // Not by the process id: in containers of their own, all that do the same have the same.
+    let random = fs::read_to_string("/proc/sys/kernel/random/uuid")?;
+    let new = dir.join(format!("{PROGRAM}.{}.new", random.trim()));
     let copied = copy(&new, &dir.join(PROGRAM));
     if copied.is_err() {
         // Nobody uses it.

@@ -54,8 +54,10 @@ pub(super) struct ExecutorArgs {
 
 pub(super) async fn run(args: ExecutorArgs) -> Result<(), Failure> {
     let directory = DataDir::open(&args.data)?;
+    // First: it may have to say whose TLS the program has, before any client is made.
+    let http = client::http()?;
     let endpoint = Endpoint::new(&format!("{}{EXECUTORS_PATH}", args.server.trim_end_matches('/')))?;
-    let client = HttpClient::new(endpoint.http_client(client::http()?));
+    let client = HttpClient::new(endpoint.http_client(http));
     let driver = args.driver.open(&directory)?;
     let mut builder = Executor::builder(Arc::new(client.clone()), driver).task_limit(args.driver.task_limit());
     if let Some(name) = &args.name {

@@ -1,8 +1,10 @@
 //! The server as a program of its own, from the outside.
 
 mod data;
+mod executor;
 mod full_disk;
 mod kill;
+mod killed_executor;
 mod push;
 mod refusals;
 mod supervisor;

@@ -186,6 +186,8 @@ fn version_1_reads_bare_numbers_as_text_and_knows_its_own_keys() {
     assert_eq!(task.labels, BTreeMap::from([("gpu".into(), "true".into()), ("n".into(), "2".into())]));
     assert_eq!((task.needs_approval, task.approvers_min), (true, 2));
     assert_eq!(task.runtime.arch.map(|arch| arch.to_string()).as_deref(), Some("386"));
+    let resources = serde_json::to_value(task.runtime.containers[0].resources).expect("encodes");
+    assert_eq!(resources, json!({"milli_cpus": 500, "memory_max": 1_073_741_824}));
 }
 
 #[test]

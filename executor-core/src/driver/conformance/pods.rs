@@ -1,11 +1,14 @@
 //! Pods are made, found and removed.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::world::{World, start, within};
-use crate::{contract::ExecutorId, driver::DriverError};
+use super::world::{World, rest, start, within};
+use crate::{
+    contract::ExecutorId,
+    driver::{DriverError, Pod, StepEnd},
+};
 
 pub(super) async fn a_pod_is_found_by_its_owner_alone(world: World) {
     let pod = world.pod().await;
@@ -75,4 +78,50 @@ pub(super) async fn pods_come_and_go_beside_each_other(world: World) {
         one.await.expect("none disturbs another");
     }
     assert!(driver.pods(&world.executor()).await.expect("pods are listed").is_empty());
+}
+
+pub(super) async fn a_driver_may_be_prepared_again_beside_its_pods(world: World) {
+    let pod = world.pod().await;
+    start(&*pod, 0, "echo one\nsleep 0.3\necho two").await;
+    world.driver().prepare(&world.executor()).await.expect("the driver can be used");
+    assert_eq!(world.found().await.id(), pod.id());
+    assert_eq!(rest(&*pod, 0, 0).await, ("one\ntwo\n".to_owned(), StepEnd::Exited { code: 0 }));
+    within(pod.remove()).await.expect("it is removed");
+}
+
+pub(super) async fn all_pods_of_an_owner_are_found(world: World) {
+    let driver = world.driver();
+    driver.prepare(&world.executor()).await.expect("the driver can be used");
+    let mut made = Vec::new();
+    for number in 0..3 {
+        made.push(world.create_of(&*driver, world.another_spec(number)).await.expect("a pod is created"));
+    }
+    let ids = |pods: &[Arc<dyn Pod>]| pods.iter().map(|pod| pod.id().clone()).collect::<BTreeSet<_>>();
+    let found = world.driver().pods(&world.executor()).await.expect("pods are listed");
+    assert_eq!(ids(&found), ids(&made));
+    for pod in made {
+        within(pod.remove()).await.expect("it is removed");
+    }
+}
+
+pub(super) async fn a_pod_is_the_same_for_whoever_has_it(world: World) {
+    let pod = world.pod().await;
+    let found = world.found().await;
+    assert_eq!(found.create_dir("~").await.expect("the home"), pod.create_dir("~").await.expect("the home"));
+    start(&*found, 0, "echo hello").await;
+    assert_eq!(rest(&*pod, 0, 0).await.0, "hello\n");
+    start(&*pod, 1, "sleep 1000").await;
+    within(found.stop(Duration::ZERO)).await.expect("it is stopped");
+    assert!(matches!(rest(&*pod, 1, 0).await.1, StepEnd::Exited { code } if code != 0));
+    within(found.remove()).await.expect("it is removed");
+}
+
+pub(super) async fn a_pod_in_which_nothing_runs_can_be_stopped(world: World) {
+    let pod = world.pod().await;
+    for _ in 0..2 {
+        within(pod.stop(Duration::from_secs(20))).await.expect("there is nothing to stop");
+    }
+    start(&*pod, 0, "echo hello").await;
+    assert_eq!(rest(&*pod, 0, 0).await.0, "hello\n");
+    within(pod.remove()).await.expect("it is removed");
 }

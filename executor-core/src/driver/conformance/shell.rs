@@ -1,14 +1,11 @@
-//! Commands are real ones.
+//! Commands are real ones: what they get, and how they end.
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-
-use super::world::{World, rest, start, step, within};
+use super::world::{World, read_until, rest, start, step, within};
 use crate::{
-    contract::{Contents, Environment},
-    driver::{Pod, StepEnd, ToolboxCall, ToolboxFailed},
+    contract::Environment,
+    driver::{StepEnd, StepSpec},
 };
 
 pub(super) async fn the_environment_reaches_the_command(world: World) {
@@ -67,65 +64,101 @@ pub(super) async fn what_runs_in_the_background_ends_with_the_pod(world: World) 
     within(pod.remove()).await.expect("it is removed");
 }
 
-pub(super) async fn a_long_output_is_whole(world: World) {
+pub(super) async fn any_value_reaches_the_command(world: World) {
     let pod = world.pod().await;
-    start(&*pod, 0, "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo line $i; done").await;
-    let expected: String = (1..=20_000).map(|number| format!("line {number}\n")).collect();
-    assert!(rest(&*pod, 0, 0).await.0 == expected);
+    let values = ["", " ", "a=b", "'\"`$(exit 9)", "two\nlines\n", &"long ".repeat(20_000)];
+    let mut spec =
+        step(&*pod, 0, "i=0; while [ $i -lt 6 ]; do eval \"printf '<%s>' \\\"\\$V$i\\\"\"; i=$((i+1)); done").await;
+    let named = values.iter().enumerate().map(|(number, value)| (format!("V{number}"), (*value).into()));
+    spec.environment = named.collect();
+    pod.start_step(spec).await.expect("it is started");
+    let expected: String = values.iter().map(|value| format!("<{value}>")).collect();
+    assert_eq!(rest(&*pod, 0, 0).await, (expected, StepEnd::Exited { code: 0 }));
     within(pod.remove()).await.expect("it is removed");
 }
 
-async fn call(pod: &dyn Pod, call: ToolboxCall, stdin: Option<Bytes>) -> Result<Bytes, String> {
-    let stdin = stdin.map(|bytes| stream::iter([Ok(bytes)]).boxed());
-    let run = pod.toolbox(call, stdin).await.expect("the toolbox starts");
-    let pieces: Result<Vec<Bytes>, _> = within(run.output.try_collect()).await;
-    match pieces {
-        Ok(pieces) => Ok(pieces.concat().into()),
-        Err(error) => Err(error.downcast::<ToolboxFailed>().expect("it is the toolbox that failed").message),
+pub(super) async fn a_long_command_is_read_to_its_end(world: World) {
+    let pod = world.pod().await;
+    let comment = format!("# {}\n", "x".repeat(98));
+    start(&*pod, 0, &format!("{}echo the end", comment.repeat(10_000))).await;
+    assert_eq!(rest(&*pod, 0, 0).await.0, "the end\n");
+    within(pod.remove()).await.expect("it is removed");
+}
+
+pub(super) async fn another_shell_reads_the_command(world: World) {
+    let pod = world.pod().await;
+    let spec = StepSpec { shell: vec!["cat".to_owned()], ..step(&*pod, 0, "this is no command").await };
+    pod.start_step(spec).await.expect("it is started");
+    assert_eq!(rest(&*pod, 0, 0).await.0, "this is no command");
+    within(pod.remove()).await.expect("it is removed");
+}
+
+pub(super) async fn a_command_runs_in_its_working_directory(world: World) {
+    let pod = world.pod().await;
+    let dir = pod.create_dir("~/some/where").await.expect("a directory");
+    let spec = StepSpec { working_dir: dir.clone(), ..step(&*pod, 0, "pwd; echo here > file").await };
+    pod.start_step(spec).await.expect("it is started");
+    assert_eq!(rest(&*pod, 0, 0).await.0, format!("{dir}\n"));
+    start(&*pod, 1, "cat some/where/file").await;
+    assert_eq!(rest(&*pod, 1, 0).await.0, "here\n");
+    within(pod.remove()).await.expect("it is removed");
+}
+
+pub(super) async fn a_missing_working_directory_is_named(world: World) {
+    let pod = world.pod().await;
+    let spec = StepSpec { working_dir: "/no/such/place".to_owned(), ..step(&*pod, 0, "true").await };
+    pod.start_step(spec).await.expect("the supervisor is started");
+    let (_, end) = rest(&*pod, 0, 0).await;
+    let StepEnd::NotStarted { message } = end else { panic!("{end:?}") };
+    assert!(message.contains("/no/such/place"), "{message}");
+    within(pod.remove()).await.expect("it is removed");
+}
+
+pub(super) async fn a_signal_is_an_exit_status(world: World) {
+    let pod = world.pod().await;
+    for (number, signal, code) in [(0, "KILL", 137), (1, "TERM", 143)] {
+        start(&*pod, number, &format!("echo before; kill -{signal} $$; echo after")).await;
+        assert_eq!(rest(&*pod, number, 0).await, ("before\n".to_owned(), StepEnd::Exited { code }));
     }
-}
-
-pub(super) async fn archives_go_out_and_in(world: World) {
-    let pod = world.pod().await;
-    start(&*pod, 0, "mkdir -p in/sub; echo text > in/sub/file; ln -s file in/sub/link; chmod 750 in/sub/file").await;
-    rest(&*pod, 0, 0).await;
-    let home = pod.create_dir("~").await.expect("the home");
-    let contents = Contents { source_dir: "in".into(), dest_dir: "x".into(), paths: vec!["**".into()] };
-    let archive = ToolboxCall::Archive { working_dir: home.clone(), contents: vec![contents] };
-    let archive = call(&*pod, archive, None).await.expect("it is packed");
-    let unarchive = ToolboxCall::Unarchive { working_dir: home, dest_dir: "out".into(), overwrite: false };
-    call(&*pod, unarchive.clone(), Some(archive.clone())).await.expect("it is unpacked");
-    call(&*pod, unarchive.clone(), Some(archive.clone())).await.expect("the same files may be there");
-    start(&*pod, 1, "cat out/x/sub/link; test -x out/x/sub/file; echo other > out/x/sub/file").await;
-    assert_eq!(rest(&*pod, 1, 0).await, ("text\n".to_owned(), StepEnd::Exited { code: 0 }));
-    let error = call(&*pod, unarchive, Some(archive)).await.expect_err("another content is in the way");
-    assert!(error.contains("sub/file"), "{error}");
     within(pod.remove()).await.expect("it is removed");
 }
 
-pub(super) async fn a_failing_toolbox_says_why(world: World) {
+pub(super) async fn a_command_may_clean_up_when_it_is_stopped(world: World) {
     let pod = world.pod().await;
-    let working_dir = pod.create_dir("~").await.expect("the home");
-    let unarchive =
-        ToolboxCall::Unarchive { working_dir: working_dir.clone(), dest_dir: "out".into(), overwrite: false };
-    let error = call(&*pod, unarchive, Some("no archive".into())).await.expect_err("it is no archive");
-    assert!(!error.is_empty());
-    let key = ToolboxCall::CacheKey { working_dir, template: "{{ nonsense }}".into(), environment: Environment::new() };
-    let error = call(&*pod, key, None).await.expect_err("it is no template");
-    assert!(error.contains("nonsense"), "{error}");
+    start(&*pod, 0, "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.02; done 2>/dev/null").await;
+    let mut attachment = pod.attach(0, 0).await.expect("it is attached to");
+    read_until(&mut *attachment, "ready\n").await;
+    within(pod.stop(Duration::from_secs(20))).await.expect("it is stopped");
+    let (output, end) = rest(&*pod, 0, 0).await;
+    assert!(output.ends_with("bye\n"), "{output}");
+    assert_eq!(end, StepEnd::Exited { code: 3 });
     within(pod.remove()).await.expect("it is removed");
 }
 
-pub(super) async fn cache_keys_see_files_and_variables(world: World) {
+pub(super) async fn a_command_that_ignores_a_stop_is_killed(world: World) {
     let pod = world.pod().await;
-    start(&*pod, 0, "printf abc > lock").await;
-    rest(&*pod, 0, 0).await;
-    let key = ToolboxCall::CacheKey {
-        working_dir: pod.create_dir("~").await.expect("the home"),
-        template: "k-{{ env \"BRANCH\" }}-{{ md5sum \"lock\" }}".into(),
-        environment: Environment::from([("BRANCH".to_owned(), "main".into())]),
-    };
-    let key = call(&*pod, key, None).await.expect("it is rendered");
-    assert_eq!(key, "k-main-900150983cd24fb0d6963f7d28e17f72\0");
+    start(&*pod, 0, "trap '' TERM; echo ready; while :; do sleep 0.02; done").await;
+    let mut attachment = pod.attach(0, 0).await.expect("it is attached to");
+    read_until(&mut *attachment, "ready\n").await;
+    within(pod.stop(Duration::from_millis(100))).await.expect("it is stopped");
+    assert_eq!(rest(&*pod, 0, 0).await, ("ready\n".to_owned(), StepEnd::Exited { code: 137 }));
+    within(pod.remove()).await.expect("it is removed");
+}
+
+pub(super) async fn a_terminal_is_one_and_a_pipe_is_none(world: World) {
+    let pod = world.pod().await;
+    let command = "if test -t 1 && test -t 2; then echo yes; else echo no; fi";
+    let spec = StepSpec { tty: true, ..step(&*pod, 0, command).await };
+    pod.start_step(spec).await.expect("it is started");
+    assert_eq!(rest(&*pod, 0, 0).await.0, "yes\r\n");
+    start(&*pod, 1, command).await;
+    assert_eq!(rest(&*pod, 1, 0).await.0, "no\n");
+    within(pod.remove()).await.expect("it is removed");
+}
+
+pub(super) async fn nothing_can_be_read_from_the_input(world: World) {
+    let pod = world.pod().await;
+    start(&*pod, 0, "cat; echo done").await;
+    assert_eq!(rest(&*pod, 0, 0).await.0, "done\n", "it is at its end, and does not wait");
     within(pod.remove()).await.expect("it is removed");
 }

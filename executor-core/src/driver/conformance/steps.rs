@@ -62,3 +62,33 @@ pub(super) async fn steps_follow_each_other(world: World) {
     assert_eq!(rest(&*pod, 1, 0).await.0, "1\n", "earlier ones can still be read");
     within(pod.remove()).await.expect("it is removed");
 }
+
+pub(super) async fn a_step_that_has_ended_is_not_started_again(world: World) {
+    let pod = world.pod().await;
+    start(&*pod, 0, "echo once").await;
+    rest(&*pod, 0, 0).await;
+    let again = step(&*pod, 0, "echo twice").await;
+    let error = within(pod.start_step(again)).await.expect_err("it was started");
+    assert!(matches!(error, DriverError::AlreadyStarted { step: 0 }), "{error:?}");
+    assert_eq!(rest(&*pod, 0, 0).await.0, "once\n");
+    within(pod.remove()).await.expect("it is removed");
+}
+
+pub(super) async fn steps_of_two_pods_do_not_mix(world: World) {
+    let driver = world.driver();
+    driver.prepare(&world.executor()).await.expect("the driver can be used");
+    let mut pods = Vec::new();
+    for number in 0..2 {
+        let pod = world.create_of(&*driver, world.another_spec(number)).await.expect("a pod is created");
+        start(&*pod, 0, &format!("echo begin {number}\nsleep 0.2\necho end {number}\nexit {number}")).await;
+        pods.push(pod);
+    }
+    for (number, pod) in pods.iter().enumerate() {
+        let expected = format!("begin {number}\nend {number}\n");
+        assert_eq!(rest(&**pod, 0, 0).await, (expected, StepEnd::Exited { code: number as i32 }));
+    }
+    within(pods[0].remove()).await.expect("it is removed");
+    start(&*pods[1], 1, "echo still here").await;
+    assert_eq!(rest(&*pods[1], 1, 0).await.0, "still here\n", "the end of one pod is not that of another");
+    within(pods[1].remove()).await.expect("it is removed");
+}

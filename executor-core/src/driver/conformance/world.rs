@@ -16,12 +16,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct World {
     open: Arc<dyn Fn() -> Arc<dyn ExecutorDriver> + Send + Sync>,
     container: Container,
-    number: usize,
+    /// What is in its names, and in no other's.
+    tag: String,
 }
 
 impl fmt::Debug for World {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("World").field("number", &self.number).finish_non_exhaustive()
+        f.debug_struct("World").field("tag", &self.tag).finish_non_exhaustive()
     }
 }
 
@@ -35,9 +36,9 @@ impl World {
     pub(super) fn new(
         open: Arc<dyn Fn() -> Arc<dyn ExecutorDriver> + Send + Sync>,
         container: Container,
-        number: usize,
+        tag: String,
     ) -> Self {
-        Self { open, container, number }
+        Self { open, container, tag }
     }
 
     /// Opens the driver, as another process would.
@@ -46,13 +47,13 @@ impl World {
     }
 
     pub(super) fn executor(&self) -> ExecutorId {
-        ExecutorId::parse(format!("conformance-{}", self.number)).expect("an id")
+        ExecutorId::parse(format!("conformance-{}", self.tag)).expect("an id")
     }
 
     pub(super) fn spec(&self) -> PodSpec {
         PodSpec {
-            id: PodId::parse(format!("pod-conformance-{}", self.number)).expect("an id"),
-            task: TaskId::parse(format!("task-{}", self.number)).expect("an id"),
+            id: PodId::parse(format!("conformance-{}", self.tag)).expect("an id"),
+            task: TaskId::parse(format!("task-{}", self.tag)).expect("an id"),
             attempt: 3,
             executor: self.executor(),
             arch: None,
@@ -66,8 +67,8 @@ impl World {
     /// What a further pod of the same executor is made of.
     pub(super) fn another_spec(&self, other: usize) -> PodSpec {
         PodSpec {
-            id: PodId::parse(format!("pod-conformance-{}-{other}", self.number)).expect("an id"),
-            task: TaskId::parse(format!("task-{}-{other}", self.number)).expect("an id"),
+            id: PodId::parse(format!("conformance-{}-{other}", self.tag)).expect("an id"),
+            task: TaskId::parse(format!("task-{}-{other}", self.tag)).expect("an id"),
             ..self.spec()
         }
     }
@@ -116,6 +117,12 @@ pub(super) async fn start(pod: &dyn Pod, number: u32, command: &str) {
 /// The output of a step from `offset` to its end, and its end. Nothing is acknowledged.
 pub(super) async fn rest(pod: &dyn Pod, number: u32, offset: u64) -> (String, StepEnd) {
     let mut attachment = within(pod.attach(number, offset)).await.expect("the step is attached to");
+    let (output, end) = bytes(&mut *attachment, offset).await;
+    (String::from_utf8(output).expect("text"), end)
+}
+
+/// What is left to read, from `offset` on, and the end.
+pub(super) async fn bytes(attachment: &mut dyn Attachment, offset: u64) -> (Vec<u8>, StepEnd) {
     let mut output = Vec::new();
     loop {
         match within(attachment.next()).await.expect("the output goes on") {
@@ -123,7 +130,7 @@ pub(super) async fn rest(pod: &dyn Pod, number: u32, offset: u64) -> (String, St
                 assert_eq!(at, offset + output.len() as u64, "pieces follow each other");
                 output.extend_from_slice(&bytes);
             }
-            StepEvent::Ended(end) => return (String::from_utf8(output).expect("text"), end),
+            StepEvent::Ended(end) => return (output, end),
         }
     }
 }
