@@ -12,4 +12,4 @@ pub mod http;
 pub mod testing;
 
 pub use executor::{Executor, ExecutorBuilder, ExecutorError, Settings};
-pub use runyard_toolbox::run_if_invoked as run_toolbox_if_invoked;
+pub use runyard_toolbox::{TOOLBOX_WORD, run_if_invoked as run_toolbox_if_invoked};

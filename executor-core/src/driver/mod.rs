@@ -4,8 +4,7 @@
 //! keeps no state that [`ExecutorDriver::pods`] cannot find again: an executor that was killed opens the same driver
 //! and goes on with the pods that are still there. How a driver marks its pods is its private affair.
 
-#[cfg(feature = "docker")]
-mod bridge;
+pub mod bridge;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "docker")]

@@ -11,11 +11,11 @@ use runyard_toolbox::{
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 
 /// The streams of a bridge that was started.
-pub(in crate::driver) struct Streams {
+pub struct Streams {
     /// Its standard input.
-    pub(in crate::driver) input: Pin<Box<dyn AsyncWrite + Send>>,
+    pub input: Pin<Box<dyn AsyncWrite + Send>>,
     /// Its standard output; an error says what it wrote to its standard error.
-    pub(in crate::driver) output: BoxStream<'static, io::Result<Bytes>>,
+    pub output: BoxStream<'static, io::Result<Bytes>>,
 }
 
 /// Dropped in the midst of a request, it ends what is left of that.
@@ -96,6 +96,12 @@ impl Receiver {
                 None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the bridge has ended")),
             }
         }
+    }
+}
+
+impl fmt::Debug for Streams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Streams").finish_non_exhaustive()
     }
 }
 

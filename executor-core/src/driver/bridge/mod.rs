@@ -2,7 +2,7 @@
 //!
 //! It starts one, the `bridge` of the toolbox, and keeps the streams to it. What else it wants of the pod goes over these
 //! streams: a further step costs no call of whatever engine the pod is of. A driver says how a bridge is started
-//! ([`Dial`]); everything else is here.
+//! ([`Dial`]); everything else is here ([`BridgedPod`]), for drivers of your own too.
 
 mod attachment;
 mod connection;
@@ -10,6 +10,6 @@ mod pod;
 mod pool;
 mod toolbox;
 
-pub(super) use connection::Streams;
-pub(super) use pod::BridgedPod;
-pub(super) use pool::{Dial, Dialed};
+pub use connection::Streams;
+pub use pod::BridgedPod;
+pub use pool::{Dial, Dialed};

@@ -17,9 +17,11 @@ use crate::{
     driver::{Attachment, DriverError, Result, StepSpec, ToolboxCall, ToolboxRun},
 };
 
-/// The part of a pod that is reached over bridges.
+/// The part of a [`Pod`](crate::driver::Pod) that is reached over bridges: a driver's pod has one, and hands its calls on.
+///
+/// Cloning is cheap; clones share their bridges.
 #[derive(Clone, Debug)]
-pub(in crate::driver) struct BridgedPod {
+pub struct BridgedPod {
     pub(super) bridges: Bridges,
     /// Who steps run as that do not say; none: the bridge's own user.
     user: Option<String>,
@@ -27,12 +29,14 @@ pub(in crate::driver) struct BridgedPod {
 }
 
 impl BridgedPod {
-    pub(in crate::driver) fn new(dial: Arc<dyn Dial>, user: Option<String>, lost_after: Duration) -> Self {
+    /// A pod that is reached by `dial`. `user`: who steps run as that do not say, by the pod's own files; none: whoever the
+    /// bridge runs as. `lost_after`: how long a step survives without an executor.
+    pub fn new(dial: Arc<dyn Dial>, user: Option<String>, lost_after: Duration) -> Self {
         Self { bridges: Bridges::new(dial), user, lost_after }
     }
 
     /// Starts a bridge, for whatever comes first. Returns why that is not possible any more, if it is not.
-    pub(in crate::driver) async fn reach(&self) -> Result<Option<String>> {
+    pub async fn reach(&self) -> Result<Option<String>> {
         match self.bridges.open().await? {
             Connected::To(connection) => {
                 self.bridges.put_back(connection);
@@ -43,7 +47,7 @@ impl BridgedPod {
     }
 
     /// See [`Pod::create_dir`](crate::driver::Pod::create_dir).
-    pub(in crate::driver) async fn create_dir(&self, path: &str) -> Result<String> {
+    pub async fn create_dir(&self, path: &str) -> Result<String> {
         let doing = format!("creating the directory `{path}`");
         let request = Request::MakeDir { path: path.to_owned(), user: self.user.clone() };
         match self.bridges.call(&doing, &request).await? {
@@ -53,7 +57,7 @@ impl BridgedPod {
     }
 
     /// See [`Pod::start_step`](crate::driver::Pod::start_step).
-    pub(in crate::driver) async fn start_step(&self, spec: StepSpec) -> Result<()> {
+    pub async fn start_step(&self, spec: StepSpec) -> Result<()> {
         let (step, doing) = (spec.step, format!("starting step {}", spec.step));
         let request = Request::Start { step, command: spec.command.clone(), spec: Box::new(self.supervise_spec(spec)) };
         match self.bridges.call(&doing, &request).await? {
@@ -76,12 +80,12 @@ impl BridgedPod {
     }
 
     /// See [`Pod::attach`](crate::driver::Pod::attach). To a pod that is gone it attaches too: the step is lost.
-    pub(in crate::driver) async fn attach(&self, step: u32, offset: u64) -> Result<Box<dyn Attachment>> {
+    pub async fn attach(&self, step: u32, offset: u64) -> Result<Box<dyn Attachment>> {
         attachment::attach(self, step, offset).await
     }
 
     /// Ends the steps of the pod, and what they left. A pod that is gone has none.
-    pub(in crate::driver) async fn stop(&self, grace: Duration) -> Result<()> {
+    pub async fn stop(&self, grace: Duration) -> Result<()> {
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         match self.bridges.call("stopping the steps of the pod", &Request::Stop { grace_ms }).await? {
             None | Some(Reply::Done) => Ok(()),
@@ -90,7 +94,7 @@ impl BridgedPod {
     }
 
     /// See [`Pod::toolbox`](crate::driver::Pod::toolbox).
-    pub(in crate::driver) async fn toolbox(&self, call: ToolboxCall, stdin: Option<ByteStream>) -> Result<ToolboxRun> {
+    pub async fn toolbox(&self, call: ToolboxCall, stdin: Option<ByteStream>) -> Result<ToolboxRun> {
         toolbox::run(&self.bridges, self.user.clone(), call, stdin).await
     }
 }

@@ -11,15 +11,22 @@ use runyard_toolbox::bridge::protocol::{BRIDGE_VERSION, FromBridge, Hello, Reply
 use super::connection::{Connection, Streams};
 use crate::driver::{DriverError, Result};
 
-/// Starts bridges in one pod.
+/// Starts bridges in one pod: the program `runyard-toolbox bridge STEPS_DIR POD`, as whoever may become the users of steps.
+///
+/// `STEPS_DIR` is a directory in the pod that stays as long as the pod does, and that nothing else uses; it is made if need
+/// be. `POD` is the id of the pod.
 #[async_trait]
-pub(in crate::driver) trait Dial: Send + Sync + fmt::Debug + 'static {
-    /// Starts one more.
+pub trait Dial: Send + Sync + fmt::Debug + 'static {
+    /// Starts one more. The ones before it go on.
+    ///
+    /// # Errors
+    /// [`DriverError::Failed`] is tried again, for half a minute where a step is read.
     async fn dial(&self) -> Result<Dialed>;
 }
 
 /// What came of starting a bridge.
-pub(in crate::driver) enum Dialed {
+#[derive(Debug)]
+pub enum Dialed {
     /// It runs.
     Bridge(Streams),
     /// The pod is not there any more, or nothing can be started in it ever again.

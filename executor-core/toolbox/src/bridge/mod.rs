@@ -25,7 +25,14 @@ const REQUEST_MAX: usize = 64 << 20;
 
 /// Serves the executor until its stream ends.
 pub(crate) fn run(steps_dir: &Path, pod: &str) -> io::Result<()> {
-    let pod = Pod::new(steps_dir, pod);
+    match serve(&Pod::new(steps_dir, pod)) {
+        // That is how an executor ends which was in the midst of something.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        served => served,
+    }
+}
+
+fn serve(pod: &Pod) -> io::Result<()> {
     let mut link = Link::new();
     link.say(&FromBridge::Hello(Hello { version: BRIDGE_VERSION }))?;
     while let Some(request) = link.request()? {

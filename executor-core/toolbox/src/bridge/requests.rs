@@ -89,12 +89,12 @@ pub(super) fn identity(user: Option<&str>) -> Result<Option<Identity>, String> {
     user.map(resolve_user).transpose()
 }
 
-/// The home of the user. One that the pod's files do not list has none: the root of the file system, as for engines of
-/// containers.
+/// The home of the user: for ourselves, what the pod's environment says, else what the pod's files do. One that they do not
+/// list has none: the root of the file system, as for engines of containers.
 pub(super) fn home(user: Option<&Identity>) -> PathBuf {
     let home = match user {
         Some(user) => user.home.clone(),
-        None => crate::supervise::home_of(rustix::process::geteuid().as_raw()),
+        None => crate::home(),
     };
     home.unwrap_or_else(|| PathBuf::from("/"))
 }
