@@ -21,7 +21,7 @@ pub(crate) enum Engine {
 }
 
 impl Engine {
-    fn host(self) -> String {
+    pub(crate) fn host(self) -> String {
         environment(match self {
             Self::Docker => "RUNYARD_TEST_DOCKER",
             Self::Podman => "RUNYARD_TEST_PODMAN",

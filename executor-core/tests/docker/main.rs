@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod conforming;
+mod costs;
 mod crashes;
 mod engines;
 #[path = "../executor/house.rs"]
