@@ -1,4 +1,4 @@
-//! A run service, an executor with the process driver, and runs of one task.
+//! A run service, an executor, and runs of one task.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -6,7 +6,7 @@ use std::{
 };
 
 use runyard::{
-    executor::contract::{RunStep, Step, StepRef, Steps, TaskName},
+    executor::contract::{Container, RunStep, Runtime, Step, StepRef, Steps, TaskName},
     objectstorage::{ObjectKey, ObjectStorageExt, PosixStorage, PutMode},
     runservice::{
         LogRef, LogRequest, RunService,
@@ -22,17 +22,33 @@ pub(crate) struct Yard {
     pub(crate) storage: PosixStorage,
 }
 
+/// The image of the tests, which has a shell; processes have none.
+const IMAGE: &str = "localhost/runyard-test/busybox:1";
+
 /// A run of one task, alone in its group.
 pub(crate) fn one_task(group: &str, command: &str) -> Outcome<RunConfig> {
+    some_steps(group, command, 1)
+}
+
+/// A run of one task that does the same in each step, alone in its group.
+pub(crate) fn some_steps(group: &str, command: &str, count: usize) -> Outcome<RunConfig> {
     let mut config = RunConfig::new("bench", GroupPath::new("bench", group)?);
-    let steps = Steps(vec![Step::Run(RunStep { command: command.into(), ..RunStep::default() })]);
-    config.tasks.insert(task()?, TaskConfig { steps, ..TaskConfig::default() });
+    let step = Step::Run(RunStep { command: command.into(), ..RunStep::default() });
+    let container = Container { image: IMAGE.to_owned(), ..Container::default() };
+    let runtime = Runtime { arch: None, containers: vec![container] };
+    let steps = Steps(vec![step; count]);
+    config.tasks.insert(task()?, TaskConfig { runtime, steps, ..TaskConfig::default() });
     Ok(config)
 }
 
-/// What the only step of a run prints, and will print.
+/// What the first step of a run prints, and will print.
 pub(crate) fn the_log(run: &Run) -> Outcome<LogRequest> {
-    let log = LogRef { run: run.id.clone(), task: task()?, attempt: None, step: StepRef::Step(0) };
+    log_of(run, 0)
+}
+
+/// What a step of a run prints, and will print.
+pub(crate) fn log_of(run: &Run, step: u32) -> Outcome<LogRequest> {
+    let log = LogRef { run: run.id.clone(), task: task()?, attempt: None, step: StepRef::Step(step) };
     Ok(LogRequest { log, offset: 0, follow: true })
 }
 

@@ -3,19 +3,27 @@
 //! A durable posix store, a run service, and an executor with the process driver, in one process. The floor of the same
 //! machine, one persisted object, stands beside the times, because a figure on a noisy machine means little without it.
 //!
-//! `cargo bench --bench process` measures everything; `-- trigger`, `-- throughput` or `-- logs` one part.
+//! `cargo bench --bench process` measures everything; `-- trigger`, `-- steps`, `-- throughput` or `-- logs` one part. With
+//! `--features docker` and an engine in `RUNYARD_TEST_DOCKER`, as `scripts/docker up` starts one, and the path that
+//! `scripts/toolbox` prints in `RUNYARD_TEST_TOOLBOX`, the tasks are in containers.
 
 mod kit;
 mod logs;
+mod steps;
 mod throughput;
 mod trigger;
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, path::Path, sync::Arc};
 
 use futures::FutureExt;
+#[cfg(feature = "docker")]
+use runyard::executor::driver::DockerDriver;
 use runyard::{
     datamanager::WalDataManager,
-    executor::{Executor, driver::ProcessDriver},
+    executor::{
+        Executor,
+        driver::{ExecutorDriver, ProcessDriver},
+    },
     objectstorage::PosixStorage,
     runservice::{RUN_DATA, RunService},
 };
@@ -38,7 +46,7 @@ async fn bench(only: Option<&str>) -> Outcome {
     let storage = PosixStorage::open(dir.path().join("objects")).await?;
     let data = WalDataManager::builder(Arc::new(storage.clone())).base_path(RUN_DATA).open().await?;
     let runs = RunService::builder(data, storage.clone()).build();
-    let driver = Arc::new(ProcessDriver::open(dir.path().join("pods"))?);
+    let driver = driver(&dir.path().join("pods"))?;
     let executor = Executor::builder(runs.client(), driver).task_limit(16).open(dir.path().join("executor")).await?;
     let yard = Yard { runs: runs.clone(), storage };
     let (done, stop) = oneshot::channel();
@@ -57,10 +65,23 @@ async fn bench(only: Option<&str>) -> Outcome {
     measured
 }
 
+/// Processes, unless an engine of containers is named.
+fn driver(pods: &Path) -> Outcome<Arc<dyn ExecutorDriver>> {
+    #[cfg(feature = "docker")]
+    if let Ok(host) = std::env::var("RUNYARD_TEST_DOCKER") {
+        let toolbox = std::env::var("RUNYARD_TEST_TOOLBOX")?;
+        return Ok(Arc::new(DockerDriver::builder().host(host).toolbox(toolbox).open()?));
+    }
+    Ok(Arc::new(ProcessDriver::open(pods)?))
+}
+
 async fn measure(yard: &Yard, only: Option<&str>) -> Outcome {
     let is_wanted = |part: &str| only.is_none_or(|only| only == part);
     if is_wanted("trigger") {
         trigger::bench(yard).await?;
+    }
+    if is_wanted("steps") {
+        steps::bench(yard).await?;
     }
     if is_wanted("throughput") {
         throughput::bench(yard).await?;
