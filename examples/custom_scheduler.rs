@@ -75,6 +75,7 @@ fn executor(name: &str, project: Option<&str>) -> Result<ExecutorView, Box<dyn E
         archs: Vec::new(),
         labels: project.map(|project| ("project".to_owned(), project.to_owned())).into_iter().collect(),
         allow_privileged_containers: false,
+        not_ready: None,
         task_limit: 1,
         active: 0,
     })

@@ -31,6 +31,9 @@ pub struct ExecutorStatus {
     pub task_limit: u32,
     /// Whether it may disappear without being deleted by hand.
     pub dynamic: bool,
+    /// Why it takes no new tasks for a while, as a phrase for users; none: it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_ready: Option<String>,
     /// The attempts that it holds: whatever its journal knows of, running or finished and not yet reported.
     pub held: Vec<HeldTask>,
 }
@@ -49,6 +52,7 @@ impl ExecutorStatus {
             allow_privileged_containers: false,
             task_limit,
             dynamic: false,
+            not_ready: None,
             held: Vec::new(),
         }
     }

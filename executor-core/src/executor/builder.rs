@@ -30,6 +30,9 @@ pub struct Settings {
     /// After how long without an acknowledged heartbeat the executor stops its tasks, and a step's supervisor its
     /// step. Default: 10 min. The run service must wait longer before it gives a task up.
     pub lost_after: Duration,
+    /// How many bytes have to be free where the executor's directory is: with less it takes no new tasks, and says so.
+    /// Default: 512 MiB.
+    pub disk_free_min: u64,
     /// The most bytes in the log of a step; the rest is dropped, with a mark. Default: 4 GiB.
     pub log_bytes_max: u64,
 }
@@ -42,6 +45,7 @@ impl Default for Settings {
             stop_grace: Duration::from_secs(10),
             heartbeat_interval: Duration::from_secs(5),
             lost_after: Duration::from_secs(600),
+            disk_free_min: 512 << 20,
             log_bytes_max: 4 << 30,
         }
     }
@@ -132,6 +136,7 @@ impl ExecutorBuilder {
             context: Arc::new(context),
             labels: self.labels,
             task_limit: watch::Sender::new(self.task_limit),
+            not_ready: watch::Sender::new(None),
             ends_when_idle: watch::Sender::new(false),
             held: watch::Sender::new(0),
             running: tokio::sync::Mutex::new(()),

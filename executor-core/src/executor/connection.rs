@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Executor, ExecutorError,
     context::{Context, Link},
+    disk,
     tasks::Tasks,
 };
 use crate::{
@@ -21,7 +22,7 @@ enum End {
     Shutdown,
     /// Register again.
     Broken(ClientError),
-    /// The limit has changed, which the run service learns by a registration.
+    /// What it takes has changed, which the run service learns by a registration.
     LimitChanged,
 }
 
@@ -128,6 +129,7 @@ enum Failed {
 
 async fn register(executor: &Executor, held: Vec<HeldTask>) -> Result<Registration, Failed> {
     let context = &executor.context;
+    look_at_disk(executor);
     let asking = |doing| move |source| Failed::Executor(ExecutorError::Driver { doing, source });
     let status = ExecutorStatus {
         id: context.home.id.clone(),
@@ -140,6 +142,7 @@ async fn register(executor: &Executor, held: Vec<HeldTask>) -> Result<Registrati
         allow_privileged_containers: context.settings.allow_privileged_containers,
         task_limit: *executor.task_limit.borrow(),
         dynamic: context.settings.dynamic,
+        not_ready: executor.not_ready.borrow().clone(),
         held,
     };
     context.client.register(status).await.map_err(Failed::Client)
@@ -157,6 +160,7 @@ async fn serve(
     let replaced = || ExecutorError::Replaced { executor: context.home.id.clone() };
     let Registration { epoch, mut commands } = registration;
     let mut limit = executor.task_limit.subscribe();
+    let mut not_ready = executor.not_ready.subscribe();
     let mut heartbeat = pin!(heartbeat(context, epoch));
     loop {
         let current = *limit.borrow_and_update();
@@ -184,12 +188,14 @@ async fn serve(
             },
             () = tasks.ended() => {}
             _ = limit.changed() => return Ok(End::LimitChanged),
+            _ = not_ready.changed() => return Ok(End::LimitChanged),
             beaten = &mut heartbeat => {
                 match beaten {
                     Ok(()) => *heard = Instant::now(),
                     Err(ClientError::Replaced { .. }) => return Err(replaced()),
                     Err(error) => return Ok(End::Broken(error)),
                 }
+                look_at_disk(executor);
                 heartbeat.set(self::heartbeat(context, epoch));
             }
             () = silence(executor, *heard) => {
@@ -198,6 +204,20 @@ async fn serve(
             }
         }
     }
+}
+
+/// Notes whether there is room for more tasks. With each heartbeat: a file system tells nobody when it fills.
+fn look_at_disk(executor: &Executor) {
+    let Context { home, settings, .. } = &*executor.context;
+    executor.not_ready.send_if_modified(|not_ready| {
+        let now = disk::not_ready(&home.dir, settings.disk_free_min, not_ready.is_some());
+        let changed = now.is_some() != not_ready.is_some();
+        if changed {
+            tracing::warn!(not_ready = now.as_deref().unwrap_or("no longer"), "the room on the disk has changed");
+            *not_ready = now;
+        }
+        changed
+    });
 }
 
 /// One heartbeat, after a pause. A pause, because what is detected is silence, and nothing wakes one for that.

@@ -10,6 +10,7 @@ pub(crate) mod backoff;
 mod builder;
 mod connection;
 mod context;
+mod disk;
 mod environment;
 mod home;
 mod journal;
@@ -63,6 +64,8 @@ pub struct Executor {
     labels: std::collections::BTreeMap<String, String>,
     /// The most tasks at a time, until it drains.
     task_limit: watch::Sender<u32>,
+    /// Why it takes no new tasks for a while.
+    not_ready: watch::Sender<Option<String>>,
     /// Whether the run service asked it to end when its tasks have ended.
     ends_when_idle: watch::Sender<bool>,
     /// How many tasks it holds.

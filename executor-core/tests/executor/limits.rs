@@ -177,3 +177,16 @@ async fn a_directory_belongs_to_one_executor() {
     let again = house.executor().run(Default::default()).await;
     assert!(matches!(again.unwrap_err(), ExecutorError::AlreadyRunning));
 }
+
+#[tokio::test]
+async fn an_executor_without_room_on_its_disk_says_so() {
+    let settings = Settings { disk_free_min: u64::MAX, ..Settings::default() };
+    let house = House::start_with(settings, 1).await;
+    let says = |stored: &runyard_executor_core::testing::Stored| {
+        let status = stored.registrations.last()?;
+        status.not_ready.clone()
+    };
+    within(house.service.wait_until(|stored| says(stored).is_some())).await;
+    let why = house.service.with(says).unwrap();
+    assert!(why.contains("its disk has"), "{why}");
+}

@@ -13,6 +13,7 @@ pub(crate) fn view(row: &ExecutorRow, active: u32) -> ExecutorView {
         labels: status.labels.clone(),
         allow_privileged_containers: status.allow_privileged_containers,
         task_limit: if row.drain.is_some() { 0 } else { status.task_limit },
+        not_ready: status.not_ready.clone(),
         active,
     }
 }

@@ -1,5 +1,7 @@
 //! Which executor takes a task? Filter by what it needs, then rank by free share.
 
+use std::collections::BTreeMap;
+
 use runyard_executor_core::contract::ExecutorId;
 
 use super::{ExecutorView, WaitingReason, WaitingTask};
@@ -32,6 +34,7 @@ fn best<'a>(task: &WaitingTask, executors: &'a [ExecutorView]) -> Result<&'a Exe
     narrow(&mut left, |one| has_labels(one, task), |_| WaitingReason::NoLabels { labels: task.labels.clone() })?;
     narrow(&mut left, |one| one.task_limit > 0, |all| WaitingReason::AllDraining { executors: names(all) })?;
     narrow(&mut left, |one| one.alive, |all| WaitingReason::AllSilent { executors: names(all) })?;
+    narrow(&mut left, |one| one.not_ready.is_none(), |all| WaitingReason::AllNotReady { executors: why(all) })?;
     narrow(&mut left, |one| one.free() > 0, |all| WaitingReason::AllFull { executors: all.len() })?;
     left.into_iter().min_by(|a, b| rank(a, b)).ok_or(WaitingReason::NoExecutor)
 }
@@ -52,6 +55,11 @@ fn narrow(
 
 fn names(executors: &[&ExecutorView]) -> Vec<String> {
     executors.iter().map(|executor| executor.name.clone()).collect()
+}
+
+/// Their names with what each says of itself.
+fn why(executors: &[&ExecutorView]) -> BTreeMap<String, String> {
+    executors.iter().map(|one| (one.name.clone(), one.not_ready.clone().unwrap_or_default())).collect()
 }
 
 fn has_labels(executor: &ExecutorView, task: &WaitingTask) -> bool {

@@ -55,6 +55,11 @@ pub enum WaitingReason {
         /// Their names.
         executors: Vec<String>,
     },
+    /// Every executor that could run it takes no new tasks for a while.
+    AllNotReady {
+        /// What each says of itself, by their names.
+        executors: BTreeMap<String, String>,
+    },
     /// Every executor that could run it has as many tasks as it may.
     AllFull {
         /// How many executors those are.
@@ -95,6 +100,10 @@ impl fmt::Display for WaitingReason {
             }
             Self::AllSilent { executors } => {
                 write!(f, "every executor that could run it is silent: {}", quoted(executors))
+            }
+            Self::AllNotReady { executors } => {
+                let executors: Vec<_> = executors.iter().map(|(name, why)| format!("`{name}` ({why})")).collect();
+                write!(f, "every executor that could run it is not ready: {}", executors.join(", "))
             }
             Self::AllFull { executors: 1 } => f.write_str("the only executor that could run it is full"),
             Self::AllFull { executors } => write!(f, "all {executors} executors that could run it are full"),

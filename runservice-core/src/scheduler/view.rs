@@ -113,6 +113,8 @@ pub struct ExecutorView {
     pub allow_privileged_containers: bool,
     /// The most tasks at a time; 0: none, it drains.
     pub task_limit: u32,
+    /// Why it takes no new tasks for a while, as a phrase for users; none: it does.
+    pub not_ready: Option<String>,
     /// The assignments that it holds, accepted or not.
     pub active: u32,
 }

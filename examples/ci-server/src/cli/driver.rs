@@ -53,6 +53,9 @@ pub(super) struct DriverArgs {
     /// Let tasks have privileged containers: they can do whatever the engine can
     #[arg(long, env = "RUNYARD_ALLOW_PRIVILEGED")]
     allow_privileged: bool,
+    /// With less than this free in the data directory, no new task is taken, in MiB
+    #[arg(long, env = "RUNYARD_DISK_FREE_MIN", value_name = "MIB", default_value_t = 512)]
+    disk_free_min: u64,
     /// The most tasks at a time; default: as many as the machine has processors
     #[arg(long, env = "RUNYARD_TASK_LIMIT", value_name = "NUMBER")]
     task_limit: Option<u32>,
@@ -85,8 +88,11 @@ impl DriverArgs {
 
     /// The numbers of the executor.
     pub(super) fn settings(&self) -> runyard_executor_core::Settings {
-        let allow_privileged_containers = self.allow_privileged;
-        runyard_executor_core::Settings { allow_privileged_containers, ..Default::default() }
+        runyard_executor_core::Settings {
+            allow_privileged_containers: self.allow_privileged,
+            disk_free_min: self.disk_free_min.saturating_mul(1 << 20),
+            ..Default::default()
+        }
     }
 
     pub(super) fn task_limit(&self) -> u32 {

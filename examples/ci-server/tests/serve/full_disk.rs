@@ -36,8 +36,9 @@ impl Disk {
         Path::new("/proc").join(self.keeper.id().to_string()).join("root").join(directory)
     }
 
-    fn start(&self) -> Server {
-        let inner = serve(&self.directory.join("data"), "127.0.0.1:0");
+    fn start(&self, disk_free_min: &str) -> Server {
+        let mut inner = serve(&self.directory.join("data"), "127.0.0.1:0");
+        inner.args(["--disk-free-min", disk_free_min]);
         let mut command = Command::new("nsenter");
         if !rustix::process::geteuid().is_root() {
             command.args(["--user", "--preserve-credentials"]);
@@ -98,7 +99,7 @@ fn a_full_disk_fails_what_needs_it_with_a_reason_and_loses_nothing() {
     let directory = tempfile::tempdir().expect("a directory");
     let disk = Disk::new(directory.path().join("disk"));
     let gate = directory.path().join("gate");
-    let server = disk.start();
+    let server = disk.start("0");
     let work = Work::new(&directory);
     server.json(&["project", "create", "hello"]);
     std::fs::write(&gate, "").expect("written");
@@ -142,11 +143,30 @@ fn a_full_disk_fails_what_needs_it_with_a_reason_and_loses_nothing() {
     assert_eq!(server.ok(&["logs", "1", "--project", "hello"]), log_before);
     server.end();
 
-    let server = disk.start();
+    let server = disk.start("0");
     assert_eq!(server.ok(&["logs", "1", "--project", "hello"]), log_before);
     assert_eq!(server.json(&["runs", "show", "1", "--project", "hello"]), before);
     assert_eq!(server.json(&["runs", "show", "2", "--project", "hello"]), failed);
     server.end();
+    drop(disk);
+    wait_for_no_process_of(directory.path());
+}
+
+#[test]
+fn tasks_wait_for_room_on_the_disk_and_say_so() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let disk = Disk::new(directory.path().join("disk"));
+    let server = disk.start("512");
+    let work = Work::new(&directory);
+    server.json(&["project", "create", "hello"]);
+    work.commit(&definition(&directory.path().join("gate")), "wait");
+    work.git(&["push", "-q", &server.git_url(), "main"]);
+    wait_for_run(&server, "1");
+    wait_for("the reason", || match server.ok(&["runs", "show", "1", "--project", "hello"]) {
+        shown if shown.contains("is not ready: `local` (its disk has") => Ok(()),
+        shown => Err(shown),
+    });
+    drop(server);
     drop(disk);
     wait_for_no_process_of(directory.path());
 }

@@ -63,6 +63,7 @@ fn every_value() -> Vec<String> {
         archs: vec![Arch::Amd64, Arch::X86],
         labels: [("os".to_owned(), "linux".to_owned())].into(),
         allow_privileged_containers: false,
+        not_ready: None,
         task_limit: 2,
         dynamic: true,
         held: vec![HeldTask { task: task(), attempt: 2 }],

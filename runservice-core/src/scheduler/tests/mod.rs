@@ -19,6 +19,7 @@ fn executor(id: &str, active: u32, task_limit: u32) -> ExecutorView {
         archs: vec![Arch::Amd64],
         labels: BTreeMap::new(),
         allow_privileged_containers: false,
+        not_ready: None,
         task_limit,
         active,
     }

@@ -27,6 +27,16 @@ fn a_limit_of_n_means_n_tasks_and_0_means_none() {
     assert_eq!(place(&task, &[executor("x", 2, 2)]), Err(WaitingReason::AllFull { executors: 1 }));
 }
 
+#[test]
+fn an_executor_that_is_not_ready_gets_nothing_and_says_why() {
+    let task = waiting("1", "a", 1);
+    let mut one = executor("x", 0, 4);
+    one.not_ready = Some("its disk is full".to_owned());
+    let expected = WaitingReason::AllNotReady { executors: labels(&[("X", "its disk is full")]) };
+    assert_eq!(place(&task, &[one.clone()]), Err(expected));
+    assert_eq!(place(&task, &[one, executor("y", 3, 4)]).as_deref(), Ok("y"));
+}
+
 /// Id, active tasks, limit.
 type Executors = &'static [(&'static str, u32, u32)];
 

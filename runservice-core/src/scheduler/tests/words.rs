@@ -26,6 +26,10 @@ fn every_reason_is_a_phrase_for_users_and_reads_back_from_json() {
         ),
         (WaitingReason::AllDraining { executors: x() }, "every executor that could run it takes no new tasks: `X`"),
         (WaitingReason::AllSilent { executors: x() }, "every executor that could run it is silent: `X`"),
+        (
+            WaitingReason::AllNotReady { executors: labels(&[("X", "its disk is full")]) },
+            "every executor that could run it is not ready: `X` (its disk is full)",
+        ),
         (WaitingReason::AllFull { executors: 1 }, "the only executor that could run it is full"),
         (WaitingReason::AllFull { executors: 3 }, "all 3 executors that could run it are full"),
         (WaitingReason::ExecutorSilent { executor: "X".to_owned(), seconds: 25 }, "executor `X` silent for 25 s"),

@@ -207,6 +207,7 @@ impl Life {
             archs: self.machine.archs.clone(),
             labels: self.machine.labels.clone(),
             allow_privileged_containers: false,
+            not_ready: None,
             task_limit: if self.is_draining() { 0 } else { self.machine.limit },
             dynamic: false,
             held: self.machine.disk.held(),

@@ -50,8 +50,12 @@ impl From<ExecutorDetail> for ExecutorView {
             ExecutorState::Silent { .. } => "silent",
             ExecutorState::Disconnected { .. } => "disconnected",
         };
-        let state = if detail.draining { format!("{word}, draining") } else { word.to_owned() };
         let status = detail.status;
+        let state = match (detail.draining, &status.not_ready) {
+            (true, _) => format!("{word}, draining"),
+            (false, Some(why)) => format!("{word}, not ready: {why}"),
+            (false, None) => word.to_owned(),
+        };
         Self {
             id: status.id.to_string(),
             name: status.name,
