@@ -13,7 +13,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use super::{
     connection::Connection,
     pod::{BridgedPod, unexpected},
-    pool::{Bridges, Connected},
+    pool::{ANSWERS_WITHIN, Bridges, Connected, within},
 };
 use crate::driver::{Attachment, DriverError, Result, StepEnd, StepEvent};
 
@@ -61,7 +61,7 @@ impl BridgeAttachment {
     async fn open(&mut self) -> Result<()> {
         let request = Request::Attach { step: self.step, offset: self.offset };
         if let Some(mut connection) = self.bridges.take_idle()
-            && let Ok(reply) = connection.call(&request).await
+            && let Ok(reply) = within(ANSWERS_WITHIN, connection.call(&request)).await
         {
             return self.opened(connection, reply);
         }
@@ -71,7 +71,7 @@ impl BridgeAttachment {
                 Ok(())
             }
             Connected::To(mut connection) => {
-                let reply = connection.call(&request).await.map_err(failed)?;
+                let reply = within(ANSWERS_WITHIN, connection.call(&request)).await.map_err(failed)?;
                 self.opened(connection, reply)
             }
         }

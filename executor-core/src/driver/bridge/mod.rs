@@ -8,6 +8,8 @@ mod attachment;
 mod connection;
 mod pod;
 mod pool;
+#[cfg(test)]
+mod tests;
 mod toolbox;
 
 pub use connection::Streams;

@@ -9,7 +9,7 @@ use runyard_toolbox::{
 
 use super::{
     attachment,
-    pool::{Bridges, Connected, Dial},
+    pool::{ANSWERS_WITHIN, Bridges, Connected, Dial},
     toolbox,
 };
 use crate::{
@@ -50,7 +50,7 @@ impl BridgedPod {
     pub async fn create_dir(&self, path: &str) -> Result<String> {
         let doing = format!("creating the directory `{path}`");
         let request = Request::MakeDir { path: path.to_owned(), user: self.user.clone() };
-        match self.bridges.call(&doing, &request).await? {
+        match self.bridges.call(&doing, &request, ANSWERS_WITHIN).await? {
             Some(Reply::Dir { path }) => Ok(path),
             reply => Err(unexpected(&doing, reply)),
         }
@@ -60,7 +60,7 @@ impl BridgedPod {
     pub async fn start_step(&self, spec: StepSpec) -> Result<()> {
         let (step, doing) = (spec.step, format!("starting step {}", spec.step));
         let request = Request::Start { step, command: spec.command.clone(), spec: Box::new(self.supervise_spec(spec)) };
-        match self.bridges.call(&doing, &request).await? {
+        match self.bridges.call(&doing, &request, ANSWERS_WITHIN).await? {
             Some(Reply::Done) => Ok(()),
             Some(Reply::AlreadyStarted) => Err(DriverError::AlreadyStarted { step }),
             reply => Err(unexpected(&doing, reply)),
@@ -87,9 +87,10 @@ impl BridgedPod {
     /// Ends the steps of the pod, and what they left. A pod that is gone has none.
     pub async fn stop(&self, grace: Duration) -> Result<()> {
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        match self.bridges.call("stopping the steps of the pod", &Request::Stop { grace_ms }).await? {
+        let (doing, request) = ("stopping the steps of the pod", Request::Stop { grace_ms });
+        match self.bridges.call(doing, &request, grace.saturating_add(ANSWERS_WITHIN)).await? {
             None | Some(Reply::Done) => Ok(()),
-            reply => Err(unexpected("stopping the steps of the pod", reply)),
+            reply => Err(unexpected(doing, reply)),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{
     fmt, io,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -10,6 +11,9 @@ use runyard_toolbox::bridge::protocol::{BRIDGE_VERSION, FromBridge, Hello, Reply
 
 use super::connection::{Connection, Streams};
 use crate::driver::{DriverError, Result};
+
+/// What is no work for a pod takes no longer than this.
+pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Starts bridges in one pod: the program `runyard-toolbox bridge STEPS_DIR POD`, as whoever may become the users of steps.
 ///
@@ -84,11 +88,12 @@ impl Bridges {
         self.idle().push(connection);
     }
 
-    /// Asks for something that has nothing but a reply. `None`: the pod is gone.
-    pub(super) async fn call(&self, doing: &str, request: &Request) -> Result<Option<Reply>> {
+    /// Asks for something that has nothing but a reply, which comes within `patience` or is an error. `None`: the pod is
+    /// gone.
+    pub(super) async fn call(&self, doing: &str, request: &Request, patience: Duration) -> Result<Option<Reply>> {
         let mut was_asked = false;
         if let Some(mut connection) = self.take_idle() {
-            match connection.call(request).await {
+            match within(patience, connection.call(request)).await {
                 Ok(reply) => {
                     self.put_back(connection);
                     return accept(doing, reply, false);
@@ -100,7 +105,7 @@ impl Bridges {
             }
         }
         let Connected::To(mut connection) = self.open().await? else { return Ok(None) };
-        let reply = connection.call(request).await.map_err(DriverError::io(doing))?;
+        let reply = within(patience, connection.call(request)).await.map_err(DriverError::io(doing))?;
         self.put_back(connection);
         accept(doing, reply, was_asked)
     }
@@ -110,9 +115,15 @@ impl Bridges {
     }
 }
 
+/// A pod that does not answer must not keep whoever waits for it for ever: it may be frozen.
+pub(super) async fn within<T>(patience: Duration, answer: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let answered = tokio::time::timeout(patience, answer).await;
+    answered.unwrap_or_else(|_| Err(io::Error::other(format!("the pod did not answer within {patience:?}"))))
+}
+
 async fn greet(connection: &mut Connection) -> Result<()> {
     let starting = || DriverError::io("starting the toolbox in the pod");
-    match connection.receiver.next().await.map_err(starting())? {
+    match within(ANSWERS_WITHIN, connection.receiver.next()).await.map_err(starting())? {
         FromBridge::Hello(Hello { version: BRIDGE_VERSION }) => Ok(()),
         FromBridge::Hello(Hello { version }) => Err(DriverError::Refused {
             message: format!(

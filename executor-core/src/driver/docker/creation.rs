@@ -46,7 +46,10 @@ pub(super) async fn create(
         Ok(pod) => Ok(pod),
         Err(error) => {
             making.abandon().await;
-            cleaning::remove(engine, &spec.id).await?;
+            if let Err(error) = cleaning::remove(engine, &spec.id).await {
+                // It is found by its labels, and whoever asked for the pod removes what is found.
+                tracing::warn!(pod = %spec.id, error = error.user_message(), "cannot remove what was made of a pod");
+            }
             Err(error)
         }
     }
