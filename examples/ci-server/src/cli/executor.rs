@@ -56,6 +56,8 @@ pub(super) async fn run(args: ExecutorArgs) -> Result<(), Failure> {
     let directory = DataDir::open(&args.data)?;
     // First: it may have to say whose TLS the program has, before any client is made.
     let http = client::http()?;
+    // For its errors: an address that is none, or one with a TLS that this program does not speak.
+    client::Client::new(&args.server, None)?;
     let endpoint = Endpoint::new(&format!("{}{EXECUTORS_PATH}", args.server.trim_end_matches('/')))?;
     let client = HttpClient::new(endpoint.http_client(http));
     let driver = args.driver.open(&directory)?;
@@ -130,5 +132,5 @@ fn refusal(error: &ClientError, server: &str) -> String {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    format!("the server at {server} does not let this executor join: {text}")
+    format!("this executor cannot join the server at {server}: {text}")
 }
