@@ -2,7 +2,7 @@
 //!
 //! 1 MiB of YAML with 2,000 tasks that depend on each other, clone, restore and save; and a definition of the size of a
 //! real project. The goal for the first: below 100 ms on one core. The median and the slowest of some rounds
-//! are shown. Most of the time goes into the YAML parser and its deserializer; `parse_tree` is measured on its own.
+//! are shown. Half of the time goes into the YAML parser; `parse_tree` is measured on its own.
 //!
 //! `cargo bench -p runyard-runconfig`
 

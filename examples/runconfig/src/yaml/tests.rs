@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::node::ScalarKind;
 
 fn tree(text: &str) -> Node {
     parse_tree("t.yml", text).expect("reads").root
@@ -128,7 +129,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn no_text_makes_the_parser_panic(text in r#"([ \t\n:\-\[\]{}&*!|>'"%@`,?#<a-c0-9éü\r\u{0}]|<<|---|\.\.\.){0,80}"#) {
+    fn no_text_makes_the_parser_panic(text in r#"([ \t\n:\-\[\]{}&*|>'"%@`,?#<a-c0-9éü\r\u{0}]|<<|---|\.\.\.){0,80}"#) {
         let _ = parse_tree("t.yml", &text);
     }
 
@@ -163,7 +164,7 @@ fn odd_scalars_keep_their_text() {
         ("12e4567", "12e4567/Plain"),
         ("-1e999", "-1e999/Plain"),
         (".inf", ".inf/Plain"),
-        ("'.inf'", ".inf/Plain"),
+        ("'.inf'", ".inf/Quoted"),
         ("99999999999999999999999999999999999999999999", "99999999999999999999999999999999999999999999/Number"),
         ("2001-01-01", "2001-01-01/Plain"),
         ("12:30", "12:30/Plain"),
@@ -177,4 +178,37 @@ fn odd_scalars_keep_their_text() {
         let shown = show(&entries[0].1);
         assert_eq!(shown.split_once('@').expect("has a place").0, expected, "{text}");
     }
+}
+
+#[test]
+fn tags_of_text_keep_text_and_stand_before_nothing_else() {
+    assert_eq!(show(&tree("!!str <<: ! 1")), "{<<@1:7=1/Plain@1:13}", "no merge key, and no number");
+    let error = parse_tree("t.yml", "a: !!str [b]").expect_err("a list is no text").to_string();
+    assert!(error.starts_with("t.yml:1:10: error: cannot be read as YAML or JSON: unsupported tag `!!str`"), "{error}");
+}
+
+#[test]
+fn an_alias_cannot_stand_for_what_it_is_a_part_of() {
+    let error = parse_tree("t.yml", "a: &a\n  - *a\n").expect_err("it has no end").to_string();
+    assert!(error.starts_with("t.yml:2:5: error: cannot be read as YAML or JSON: alias stands for a value"), "{error}");
+}
+
+#[test]
+fn that_a_file_is_broken_further_down_is_said_before_what_is_in_the_wrong_place() {
+    let error = parse_tree("t.yml", "[a]: 1\nb: [c\n").expect_err("it is broken").to_string();
+    assert!(error.contains("cannot be read as YAML or JSON"), "{error}");
+    let error = parse_tree("t.yml", "a: {<<: 1, [b]: 2}\n").expect_err("two are wrong").to_string();
+    assert!(error.starts_with("t.yml:1:9:"), "the first of them: {error}");
+}
+
+#[test]
+fn what_aliases_stand_for_counts_in_depth_and_in_text() {
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    let text = |depth| format!("a: &a {}\nb: {}*a{}\n", nested(20), "[".repeat(depth), "]".repeat(depth));
+    parse_tree("t.yml", &text(DEPTH_MAX - 21)).expect("as deep as allowed");
+    let error = parse_tree("t.yml", &text(DEPTH_MAX - 20)).expect_err("too deep").to_string();
+    assert!(error.starts_with("t.yml:2:8: error: lists and maps are nested deeper"), "{error}");
+    let long = format!("a: &a {}\nb: [{}]\n", "x".repeat(INPUT_BYTES_MAX / 2), vec!["*a"; 16].join(", "));
+    let error = parse_tree("t.yml", &long).expect_err("16 times half a MiB").to_string();
+    assert!(error.contains("counting what its aliases stand for"), "{error}");
 }
