@@ -17,7 +17,7 @@ use runyard::executor::{
     driver::{
         Attachment, DriverError, ExecutorDriver, Pod, PodId, PodSpec, Result, SetupLog, StepSpec, ToolboxCall,
         ToolboxRun,
-        bridge::{BridgedPod, Dial, Dialed, Streams},
+        bridge::{BridgedPod, Dial, Streams},
         conformance,
     },
     run_toolbox_if_invoked,
@@ -58,9 +58,9 @@ struct Place {
 
 #[async_trait]
 impl Dial for Place {
-    async fn dial(&self) -> Result<Dialed> {
+    async fn dial(&self) -> Result<Streams> {
         if !self.dir.exists() {
-            return Ok(Dialed::Gone { message: "the directory of its pod was removed".to_owned() });
+            return Err(DriverError::Gone { message: "its directory was removed".to_owned() });
         }
         let mut bridge = Command::new(std::env::current_exe().map_err(failed("finding the toolbox"))?)
             .args([TOOLBOX_WORD, "bridge"])
@@ -74,7 +74,7 @@ impl Dial for Place {
         let streams = bridge.stdin.take().zip(bridge.stdout.take());
         let (input, output) =
             streams.ok_or_else(|| DriverError::failed("starting the toolbox", "it has no streams"))?;
-        Ok(Dialed::Bridge(Streams { input: Box::pin(input), output: ReaderStream::new(output).boxed() }))
+        Ok(Streams { input: Box::pin(input), output: ReaderStream::new(output).boxed() })
     }
 }
 

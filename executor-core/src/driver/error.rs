@@ -29,6 +29,12 @@ pub enum DriverError {
         /// The step.
         step: u32,
     },
+    /// The pod has ended, or was removed: nothing runs in it, and nothing can be started in it ever again.
+    #[error("the pod is gone: {message}")]
+    Gone {
+        /// Why, as far as it is known; written for the task's user.
+        message: String,
+    },
     /// The token of the call was cancelled.
     #[error("cancelled while {doing}")]
     Cancelled {
@@ -61,6 +67,7 @@ impl DriverError {
     pub fn class(&self) -> FailureClass {
         match self {
             Self::Refused { .. } => FailureClass::Setup,
+            Self::Gone { .. } => FailureClass::Lost,
             _ => FailureClass::Infrastructure,
         }
     }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use super::{
     connection::Connection,
     pod::{BridgedPod, unexpected},
-    pool::{ANSWERS_WITHIN, Bridges, Connected, within},
+    pool::{ANSWERS_WITHIN, Bridges, within},
 };
 use crate::driver::{Attachment, DriverError, Result, StepEnd, StepEvent};
 
@@ -65,16 +65,15 @@ impl BridgeAttachment {
         {
             return self.opened(connection, reply);
         }
-        match self.bridges.open().await? {
-            Connected::Gone { message } => {
+        let mut connection = match self.bridges.open().await {
+            Err(DriverError::Gone { message }) => {
                 self.state = State::Over(StepEnd::Lost { message });
-                Ok(())
+                return Ok(());
             }
-            Connected::To(mut connection) => {
-                let reply = within(ANSWERS_WITHIN, connection.call(&request)).await.map_err(failed)?;
-                self.opened(connection, reply)
-            }
-        }
+            opened => opened?,
+        };
+        let reply = within(ANSWERS_WITHIN, connection.call(&request)).await.map_err(failed)?;
+        self.opened(connection, reply)
     }
 
     fn opened(&mut self, connection: Connection, reply: Reply) -> Result<()> {
@@ -87,7 +86,7 @@ impl BridgeAttachment {
                 self.bridges.put_back(connection);
                 Err(DriverError::NotStarted { step: self.step })
             }
-            reply => Err(unexpected("reading the output of the step", Some(reply))),
+            reply => Err(unexpected("reading the output of the step", &reply)),
         }
     }
 

@@ -14,4 +14,4 @@ mod toolbox;
 
 pub use connection::Streams;
 pub use pod::BridgedPod;
-pub use pool::{Dial, Dialed};
+pub use pool::Dial;

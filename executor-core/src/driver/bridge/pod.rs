@@ -9,7 +9,7 @@ use runyard_toolbox::{
 
 use super::{
     attachment,
-    pool::{ANSWERS_WITHIN, Bridges, Connected, Dial},
+    pool::{ANSWERS_WITHIN, Bridges, Dial},
     toolbox,
 };
 use crate::{
@@ -35,15 +35,14 @@ impl BridgedPod {
         Self { bridges: Bridges::new(dial), user, lost_after }
     }
 
-    /// Starts a bridge, for whatever comes first. Returns why that is not possible any more, if it is not.
-    pub async fn reach(&self) -> Result<Option<String>> {
-        match self.bridges.open().await? {
-            Connected::To(connection) => {
-                self.bridges.put_back(connection);
-                Ok(None)
-            }
-            Connected::Gone { message } => Ok(Some(message)),
-        }
+    /// Starts a bridge, for whatever comes first.
+    ///
+    /// # Errors
+    /// [`DriverError::Gone`] if that is not possible any more.
+    pub async fn reach(&self) -> Result<()> {
+        let connection = self.bridges.open().await?;
+        self.bridges.put_back(connection);
+        Ok(())
     }
 
     /// See [`Pod::create_dir`](crate::driver::Pod::create_dir).
@@ -51,8 +50,8 @@ impl BridgedPod {
         let doing = format!("creating the directory `{path}`");
         let request = Request::MakeDir { path: path.to_owned(), user: self.user.clone() };
         match self.bridges.call(&doing, &request, ANSWERS_WITHIN).await? {
-            Some(Reply::Dir { path }) => Ok(path),
-            reply => Err(unexpected(&doing, reply)),
+            Reply::Dir { path } => Ok(path),
+            reply => Err(unexpected(&doing, &reply)),
         }
     }
 
@@ -61,9 +60,9 @@ impl BridgedPod {
         let (step, doing) = (spec.step, format!("starting step {}", spec.step));
         let request = Request::Start { step, command: spec.command.clone(), spec: Box::new(self.supervise_spec(spec)) };
         match self.bridges.call(&doing, &request, ANSWERS_WITHIN).await? {
-            Some(Reply::Done) => Ok(()),
-            Some(Reply::AlreadyStarted) => Err(DriverError::AlreadyStarted { step }),
-            reply => Err(unexpected(&doing, reply)),
+            Reply::Done => Ok(()),
+            Reply::AlreadyStarted => Err(DriverError::AlreadyStarted { step }),
+            reply => Err(unexpected(&doing, &reply)),
         }
     }
 
@@ -88,9 +87,10 @@ impl BridgedPod {
     pub async fn stop(&self, grace: Duration) -> Result<()> {
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         let (doing, request) = ("stopping the steps of the pod", Request::Stop { grace_ms });
-        match self.bridges.call(doing, &request, grace.saturating_add(ANSWERS_WITHIN)).await? {
-            None | Some(Reply::Done) => Ok(()),
-            reply => Err(unexpected(doing, reply)),
+        match self.bridges.call(doing, &request, grace.saturating_add(ANSWERS_WITHIN)).await {
+            Ok(Reply::Done) | Err(DriverError::Gone { .. }) => Ok(()),
+            Ok(reply) => Err(unexpected(doing, &reply)),
+            Err(error) => Err(error),
         }
     }
 
@@ -100,9 +100,6 @@ impl BridgedPod {
     }
 }
 
-pub(super) fn unexpected(doing: &str, reply: Option<Reply>) -> DriverError {
-    match reply {
-        None => DriverError::failed(doing, "the pod is gone"),
-        Some(reply) => DriverError::failed(doing, format!("the toolbox in the pod answers with {reply:?}")),
-    }
+pub(super) fn unexpected(doing: &str, reply: &Reply) -> DriverError {
+    DriverError::failed(doing, format!("the toolbox in the pod answers with {reply:?}"))
 }

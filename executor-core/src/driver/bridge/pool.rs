@@ -24,33 +24,16 @@ pub trait Dial: Send + Sync + fmt::Debug + 'static {
     /// Starts one more. The ones before it go on.
     ///
     /// # Errors
-    /// [`DriverError::Failed`] is tried again, for half a minute where a step is read.
-    async fn dial(&self) -> Result<Dialed>;
-}
-
-/// What came of starting a bridge.
-#[derive(Debug)]
-pub enum Dialed {
-    /// It runs.
-    Bridge(Streams),
-    /// The pod is not there any more, or nothing can be started in it ever again.
-    Gone {
-        /// Why, for the task's user.
-        message: String,
-    },
+    /// [`DriverError::Gone`] if nothing can be started in the pod any more; [`DriverError::Failed`] is tried again, for half
+    /// a minute where a step is read.
+    async fn dial(&self) -> Result<Streams>;
 }
 
 /// The bridges into one pod.
 #[derive(Clone, Debug)]
 pub(super) struct Bridges {
     dial: Arc<dyn Dial>,
-    idle: Arc<Mutex<Vec<Connection>>>,
-}
-
-/// A connection for a request.
-pub(super) enum Connected {
-    To(Connection),
-    Gone { message: String },
+    idle: Arc<Mutex<Option<Connection>>>,
 }
 
 impl Bridges {
@@ -59,7 +42,7 @@ impl Bridges {
     }
 
     /// A bridge that nobody has used.
-    pub(super) async fn open(&self) -> Result<Connected> {
+    pub(super) async fn open(&self) -> Result<Connection> {
         match self.dial_and_greet().await {
             // The pod may have ended just then; if it has, the next attempt says so.
             Err(DriverError::Failed { .. }) => self.dial_and_greet().await,
@@ -67,30 +50,25 @@ impl Bridges {
         }
     }
 
-    async fn dial_and_greet(&self) -> Result<Connected> {
-        match self.dial.dial().await? {
-            Dialed::Gone { message } => Ok(Connected::Gone { message }),
-            Dialed::Bridge(streams) => {
-                let mut connection = Connection::new(streams);
-                greet(&mut connection).await?;
-                Ok(Connected::To(connection))
-            }
-        }
+    async fn dial_and_greet(&self) -> Result<Connection> {
+        let mut connection = Connection::new(self.dial.dial().await?);
+        greet(&mut connection).await?;
+        Ok(connection)
     }
 
     /// An idle bridge, which may have ended meanwhile.
     pub(super) fn take_idle(&self) -> Option<Connection> {
-        self.idle().pop()
+        self.idle().take()
     }
 
-    /// Keeps a bridge whose last request has come to its end.
+    /// Keeps a bridge whose last request has come to its end, if there is none: one is enough for what comes one after the
+    /// other, and each is a process in the pod.
     pub(super) fn put_back(&self, connection: Connection) {
-        self.idle().push(connection);
+        self.idle().get_or_insert(connection);
     }
 
-    /// Asks for something that has nothing but a reply, which comes within `patience` or is an error. `None`: the pod is
-    /// gone.
-    pub(super) async fn call(&self, doing: &str, request: &Request, patience: Duration) -> Result<Option<Reply>> {
+    /// Asks for something that has nothing but a reply, which comes within `patience` or is an error.
+    pub(super) async fn call(&self, doing: &str, request: &Request, patience: Duration) -> Result<Reply> {
         let mut was_asked = false;
         if let Some(mut connection) = self.take_idle() {
             match within(patience, connection.call(request)).await {
@@ -104,13 +82,13 @@ impl Bridges {
                 }
             }
         }
-        let Connected::To(mut connection) = self.open().await? else { return Ok(None) };
+        let mut connection = self.open().await?;
         let reply = within(patience, connection.call(request)).await.map_err(DriverError::io(doing))?;
         self.put_back(connection);
         accept(doing, reply, was_asked)
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+    fn idle(&self) -> MutexGuard<'_, Option<Connection>> {
         self.idle.lock().expect("the lock is never poisoned: no panic while held")
     }
 }
@@ -136,11 +114,11 @@ async fn greet(connection: &mut Connection) -> Result<()> {
 }
 
 /// A bridge that ended may have done what it was asked to: then a second one finds it done.
-fn accept(doing: &str, reply: Reply, was_asked: bool) -> Result<Option<Reply>> {
+fn accept(doing: &str, reply: Reply, was_asked: bool) -> Result<Reply> {
     match reply {
         Reply::Refused { message } => Err(DriverError::Refused { message }),
         Reply::Failed { message } => Err(DriverError::failed(doing, message)),
-        Reply::AlreadyStarted if was_asked => Ok(Some(Reply::Done)),
-        reply => Ok(Some(reply)),
+        Reply::AlreadyStarted if was_asked => Ok(Reply::Done),
+        reply => Ok(reply),
     }
 }

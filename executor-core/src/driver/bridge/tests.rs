@@ -14,9 +14,9 @@ use runyard_toolbox::{
     protocol::{Frame as _, ServerFrame},
 };
 
-use super::{BridgedPod, Dial, Dialed, Streams};
+use super::{BridgedPod, Dial, Streams};
 use crate::{
-    contract::Environment,
+    contract::{Environment, FailureClass},
     driver::{DriverError, Result, StepEnd, StepEvent, StepSpec},
 };
 
@@ -38,13 +38,13 @@ impl std::fmt::Debug for Scripted {
 
 #[async_trait]
 impl Dial for Scripted {
-    async fn dial(&self) -> Result<Dialed> {
+    async fn dial(&self) -> Result<Streams> {
         let Some(Script { says, ends }) = self.0.lock().unwrap().pop_front() else {
-            return Ok(Dialed::Gone { message: "it was removed".to_owned() });
+            return Err(DriverError::Gone { message: "it was removed".to_owned() });
         };
         let said = stream::iter(says.into_iter().map(|frame| Ok(frame.to_bytes().into())));
         let output = if ends { said.boxed() } else { said.chain(stream::pending()).boxed() };
-        Ok(Dialed::Bridge(Streams { input: Box::pin(tokio::io::sink()), output }))
+        Ok(Streams { input: Box::pin(tokio::io::sink()), output })
     }
 }
 
@@ -89,7 +89,9 @@ async fn a_step_that_an_idle_bridge_may_have_started_before_it_ended_is_not_star
     assert_eq!(pod.create_dir("~").await.unwrap(), "/a");
     pod.start_step(step()).await.expect("the first bridge had started it");
     let error = pod.start_step(step()).await.expect_err("nobody answers any more");
-    assert!(matches!(error, DriverError::Failed { .. }), "{error:?}");
+    assert!(matches!(&error, DriverError::Gone { message } if message == "it was removed"), "{error:?}");
+    assert_eq!(error.class(), FailureClass::Lost);
+    pod.stop(Duration::ZERO).await.expect("nothing runs in it");
 }
 
 #[tokio::test(start_paused = true)]

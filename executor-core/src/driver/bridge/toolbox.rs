@@ -9,8 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{
     connection::{Connection, Sender},
-    pod::unexpected,
-    pool::{Bridges, Connected},
+    pool::Bridges,
 };
 use crate::{
     contract::{ByteStream, StreamError},
@@ -35,9 +34,7 @@ pub(super) async fn run(
         ToolInput::Nothing => None,
     };
     // Always a new one: what an idle one that has ended would have swallowed cannot be given again.
-    let Connected::To(mut connection) = bridges.open().await? else {
-        return Err(unexpected("starting the toolbox", None));
-    };
+    let mut connection = bridges.open().await?;
     connection.request(&request).await.map_err(DriverError::io("starting the toolbox"))?;
     let (end, ended) = oneshot::channel();
     let feeding = Feeding::From(feeding.unwrap_or_else(|| stream::empty().boxed()));

@@ -22,12 +22,13 @@ use crate::{
     contract::{ByteStream, ExecutorId, TaskId},
     driver::{
         Attachment, DriverError, Pod, PodId, Result, StepSpec, ToolboxCall, ToolboxRun,
-        bridge::{BridgedPod, Dial, Dialed, Streams},
+        bridge::{BridgedPod, Dial, Streams},
     },
 };
 
-/// How much longer than the grace period a bridge may take before all containers are killed.
-const STOP_EXTRA: Duration = Duration::from_millis(800);
+/// How much longer than the grace period a bridge may take before all containers are killed, and with them what they have
+/// printed and nobody has fetched: the last resort for an engine or a container that does not answer.
+const STOP_EXTRA: Duration = Duration::from_secs(10);
 
 const STARTING: &str = "starting the toolbox in the pod";
 
@@ -57,11 +58,11 @@ impl DockerPod {
     /// # Errors
     /// [`DriverError::Refused`] if its first container has ended at once, as where its entrypoint cannot be started.
     pub(super) async fn reach(&self) -> Result<()> {
-        match self.bridged.reach().await? {
-            None => Ok(()),
-            Some(message) => {
+        match self.bridged.reach().await {
+            Err(DriverError::Gone { message }) => {
                 Err(DriverError::Refused { message: format!("the first container does not run: {message}") })
             }
+            reached => reached,
         }
     }
 }
@@ -127,9 +128,9 @@ struct Exec {
 
 #[async_trait]
 impl Dial for Exec {
-    async fn dial(&self) -> Result<Dialed> {
+    async fn dial(&self) -> Result<Streams> {
         let Some(main) = &self.main else {
-            return Ok(Dialed::Gone { message: "the first container of its pod is gone".to_owned() });
+            return Err(DriverError::Gone { message: "its first container was removed".to_owned() });
         };
         let mut command = self.toolbox.command("bridge");
         command.extend([STEPS_DIR.to_owned(), self.pod.to_string()]);
@@ -148,12 +149,10 @@ impl Dial for Exec {
             self.engine.api.start_exec(&created.id, Some(options)).await
         };
         match started.await {
-            Ok(StartExecResults::Attached { output, input }) => {
-                Ok(Dialed::Bridge(Streams { input, output: standard_output(output) }))
-            }
+            Ok(StartExecResults::Attached { output, input }) => Ok(Streams { input, output: standard_output(output) }),
             Ok(StartExecResults::Detached) => Err(DriverError::failed(STARTING, "the engine gives no streams")),
             Err(error) => match self.gone(main).await? {
-                Some(message) => Ok(Dialed::Gone { message }),
+                Some(message) => Err(DriverError::Gone { message }),
                 None => Err(errors::failed(STARTING)(error)),
             },
         }
