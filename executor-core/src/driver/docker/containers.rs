@@ -1,6 +1,10 @@
 //! What is a container of a pod made of? Pure.
 
-use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, Mount, MountType, MountVolumeOptions};
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions,
+};
 
 use super::{labels::Mark, toolbox::Toolbox};
 use crate::contract::{Container, Environment, TmpfsVolume};
@@ -78,6 +82,7 @@ fn host_config(container: &Container) -> HostConfig {
     let memory_max = container.resources.memory_max.map(limit);
     HostConfig {
         privileged: Some(container.privileged),
+        log_config: Some(log_config()),
         tmpfs: Some(container.volumes.iter().map(tmpfs).collect()),
         nano_cpus: container.resources.milli_cpus.map(|milli| limit(milli.saturating_mul(1_000_000))),
         memory: memory_max,
@@ -85,6 +90,12 @@ fn host_config(container: &Container) -> HostConfig {
         memory_swap: memory_max,
         ..HostConfig::default()
     }
+}
+
+/// What services print is kept for whoever looks at them from outside, and must not fill the disk of the engine.
+fn log_config() -> HostConfigLogConfig {
+    let options = HashMap::from([("max-size".to_owned(), "10m".to_owned())]);
+    HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(options) }
 }
 
 fn limit(value: u64) -> i64 {

@@ -68,11 +68,18 @@ async fn make(making: &Making, toolbox: &Toolbox, spec: &PodSpec, log: &dyn Setu
     let (first, services) = spec.containers.split_first().expect("the driver refuses a pod without containers");
     let mark = Mark::new(spec, user(spec, &images));
     let body = containers::main(first, &mark, toolbox, engine.network.as_deref());
-    let main = making.start(containers::name(&mark, 0), body).await?;
+    let main = making.create(containers::name(&mark, 0), body).await?;
+    if let Err(error) = engine.start(&main, &first.image).await {
+        // Somebody may have pruned the volume of the toolbox, which the engine then makes anew, with nothing in it.
+        tracing::info!(error = error.user_message(), "a container does not start; installing the toolbox again");
+        toolbox.install(engine).await?;
+        engine.start(&main, &first.image).await?;
+    }
     log.line(&format!("container 0 of image {} is started", first.image));
     let services = services.iter().zip(1..).map(async |(container, index)| {
         let body = containers::service(container, &mark, index, &main);
-        making.start(containers::name(&mark, index), body).await?;
+        let id = making.create(containers::name(&mark, index), body).await?;
+        engine.start(&id, &container.image).await?;
         log.line(&format!("container {index} of image {} is started", container.image));
         Ok::<_, DriverError>(())
     });
@@ -104,9 +111,8 @@ impl Making {
         Self { engine: engine.clone(), running: TaskTracker::new(), abandoned, _guard: guard }
     }
 
-    /// Makes a container and starts it; its id.
-    async fn start(&self, name: String, body: ContainerCreateBody) -> Result<String> {
-        let image = body.image.clone().unwrap_or_default();
+    /// Makes a container; its id.
+    async fn create(&self, name: String, body: ContainerCreateBody) -> Result<String> {
         let (engine, abandoned) = (self.engine.clone(), self.abandoned.clone());
         let creating = self.running.spawn(async move {
             let id = engine.create(&name, body).await?;
@@ -116,9 +122,7 @@ impl Making {
             }
             Ok(id)
         });
-        let id = creating.await.map_err(|error| DriverError::failed("creating a container", error))??;
-        self.engine.start(&id, &image).await?;
-        Ok(id)
+        creating.await.map_err(|error| DriverError::failed("creating a container", error))?
     }
 
     /// Waits for the calls that are on their way: what they make is gone then, or can be found.

@@ -92,14 +92,18 @@ pub(super) fn of_pod(pod: &PodId) -> String {
     format!("{POD}={pod}")
 }
 
+/// Whether it is the container that runs the steps.
+pub(super) fn is_main(container: &ContainerSummary) -> bool {
+    container.labels.as_ref().and_then(|labels| labels.get(CONTAINER)).is_some_and(|index| index == "0")
+}
+
 /// The pods that containers belong to, each once. What has other labels than ours is nobody's.
 pub(super) fn pods(containers: impl Iterator<Item = ContainerSummary>) -> Vec<Found> {
     let mut pods = BTreeMap::new();
     for container in containers {
-        let labels = container.labels.unwrap_or_default();
-        let Some(mark) = Mark::parse(&labels) else { continue };
+        let Some(mark) = container.labels.as_ref().and_then(Mark::parse) else { continue };
         let found = pods.entry(mark.pod.clone()).or_insert(Found { mark, main: None });
-        if labels.get(CONTAINER).is_some_and(|index| index == "0") {
+        if is_main(&container) {
             found.main = container.id;
         }
     }
