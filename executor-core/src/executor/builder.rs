@@ -30,8 +30,8 @@ pub struct Settings {
     /// After how long without an acknowledged heartbeat the executor stops its tasks, and a step's supervisor its
     /// step. Default: 10 min. The run service must wait longer before it gives a task up.
     pub lost_after: Duration,
-    /// How many bytes have to be free where the executor's directory is: with less it takes no new tasks, and says so.
-    /// Default: 512 MiB.
+    /// How many bytes have to be free where the executor's directory is: with less it takes no new tasks, and says so. Where
+    /// an engine of containers keeps its data is another question, which this does not answer. Default: 512 MiB.
     pub disk_free_min: u64,
     /// The most bytes in the log of a step; the rest is dropped, with a mark. Default: 4 GiB.
     pub log_bytes_max: u64,

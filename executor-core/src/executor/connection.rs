@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     contract::{ClientError, Command, ExecutorStatus, HeldTask, Registration},
-    driver::Pod,
+    driver::{DriverError, Pod},
 };
 
 /// Why a connection ended, other than by an error of the executor.
@@ -65,6 +65,10 @@ async fn stay_connected(
             }
             Err(Failed::Client(error)) if !error.is_retryable() => return Err(ExecutorError::Refused(error)),
             Err(Failed::Client(error)) => tracing::warn!(%error, "cannot register with the run service"),
+            // An engine or a cluster that is just being restarted. At the start `prepare` says whether there is any.
+            Err(Failed::Executor(ExecutorError::Driver { doing, source: source @ DriverError::Failed { .. } })) => {
+                tracing::warn!(error = source.user_message(), "cannot register: the driver failed while {doing}");
+            }
             Err(Failed::Executor(error)) => return Err(error),
         }
         tokio::select! {
