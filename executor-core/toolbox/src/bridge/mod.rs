@@ -10,8 +10,11 @@ mod requests;
 mod tool;
 
 use std::io::{self, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 use self::protocol::{BRIDGE_VERSION, FromBridge, Hello, Reply, Request, ToBridge};
 use self::requests::Pod;
@@ -90,6 +93,25 @@ impl Link {
             }
             if !self.read()? {
                 return Ok(None);
+            }
+        }
+    }
+
+    /// Waits until a process has ended, or the stream; whether it was the process. Nothing is said to us meanwhile.
+    fn is_open_until(&mut self, process: &OwnedFd) -> io::Result<bool> {
+        loop {
+            let mut fds = [PollFd::new(process, PollFlags::IN), PollFd::new(&self.input, PollFlags::IN)];
+            match poll(&mut fds, None) {
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(error.into()),
+            }
+            let [process_ended, readable] = fds.map(|fd| !fd.revents().is_empty());
+            if process_ended {
+                return Ok(true);
+            }
+            if readable && !self.read()? {
+                return Ok(false);
             }
         }
     }

@@ -91,7 +91,11 @@ fn run(mut child: Child, link: &mut Link) -> io::Result<bool> {
     let is_open = loop {
         match link.next()? {
             None => break false,
-            Some(ToBridge::EndOfInput) => break true,
+            Some(ToBridge::EndOfInput) => {
+                // The tool waits for the end of its input.
+                drop(stdin.take());
+                break link.is_open_until(&pinned)?;
+            }
             Some(ToBridge::Input(bytes)) => {
                 // That the tool reads no more is no error here: its exit status tells why.
                 if stdin.as_mut().is_some_and(|stdin| stdin.write_all(&bytes).is_err()) {
