@@ -101,10 +101,12 @@ async fn join(
     server: &str,
 ) -> Result<(), Failure> {
     match fs::read_to_string(kept) {
-        Ok(token) => {
+        // One that is empty was about to be written when the disk was full: joining again is allowed until it was shown.
+        Ok(token) if !token.trim().is_empty() => {
             client.set_token(token.trim());
             return Ok(());
         }
+        Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(format!("token file `{}` cannot be read: {error}", kept.display()).into()),
     }
@@ -119,9 +121,12 @@ async fn join(
     let join_token =
         join_token.map_err(|error| format!("join token file `{}` cannot be read: {error}", file.display()))?;
     let token = client.join(join_token.trim(), executor.id()).await.map_err(|error| refusal(&error, server))?;
-    let written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(kept);
+    // It appears whole: half of it would lock the executor out.
+    let new = kept.with_extension("new");
+    let written = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new);
     written
         .and_then(|mut file| file.write_all(token.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&new, kept))
         .map_err(|error| format!("token file `{}` cannot be written: {error}", kept.display()).into())
 }
 
