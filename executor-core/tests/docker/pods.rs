@@ -31,6 +31,7 @@ async fn the_entrypoint_of_the_first_container_runs_beside_the_steps() {
     let report = house.execute(task).await;
     assert_eq!(report.state, AttemptState::Success);
     assert_eq!(house.log(&id("t"), 0), "made\n");
+    house.assert_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,6 +45,7 @@ async fn a_volume_in_memory_has_its_limit() {
         let report = house.execute(task).await;
         assert_eq!(report.state, AttemptState::Success, "{engine:?}");
         assert_eq!(house.log(&id("t"), 0), "size=1024k\n", "{engine:?}");
+        house.assert_clean().await;
     }
 }
 
@@ -55,6 +57,7 @@ async fn steps_run_as_the_nearest_user_in_a_home_of_theirs() {
     let report = house.execute(task).await;
     assert_eq!(report.state, AttemptState::Success, "{}", house.setup_log(&id("t")));
     assert_eq!(house.log(&id("t"), 0), "ci\n/home/ci/project\nci\nci\n/home/ci\n");
+    house.assert_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,4 +70,5 @@ async fn a_privileged_container_is_privileged_and_no_other() {
     house.execute(busybox_task("plain", [run(mount)])).await;
     assert_eq!(house.log(&id("privileged"), 0), "mounted\n");
     assert_eq!(house.log(&id("plain"), 0), "refused\n");
+    house.assert_clean().await;
 }
