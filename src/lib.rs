@@ -20,6 +20,9 @@
 //! with `let _ = rustls::crypto::ring::default_provider().install_default();`, or they panic where nothing else chose a
 //! provider of TLS: Cargo builds `reqwest` once for all, and `objectstorage::S3Storage` says the rest.
 //!
+//! With the feature `docker`, tasks run in containers (`executor::driver::DockerDriver`): of Docker, or of Podman by the same
+//! API. Containers get a toolbox of their own, linked statically, which `scripts/toolbox` of the repository builds.
+//!
 //! With the feature `http`, executors may be elsewhere (`executor::http::HttpClient`, `runservice::http::executor_router`), and a
 //! host may offer its runs to its users (`runservice::http::management_router`).
 
