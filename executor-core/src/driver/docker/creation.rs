@@ -72,7 +72,7 @@ async fn make(making: &Making, toolbox: &Toolbox, spec: &PodSpec, log: &dyn Setu
     if let Err(error) = engine.start(&main, &first.image).await {
         // Somebody may have pruned the volume of the toolbox, which the engine then makes anew, with nothing in it.
         tracing::info!(error = error.user_message(), "a container does not start; installing the toolbox again");
-        toolbox.install(engine).await?;
+        toolbox.install(engine, &spec.executor).await?;
         engine.start(&main, &first.image).await?;
     }
     log.line(&format!("container 0 of image {} is started", first.image));

@@ -12,6 +12,8 @@ use crate::{
     driver::{PodId, PodSpec},
 };
 
+/// On the containers that install the toolbox, which belong to no pod: the executor.
+const INSTALLER: &str = "runyard.installer";
 const EXECUTOR: &str = "runyard.executor";
 const POD: &str = "runyard.pod";
 const TASK: &str = "runyard.task";
@@ -80,6 +82,16 @@ impl Mark {
             lost_after: Duration::from_millis(number(LOST_AFTER_MS)?),
         })
     }
+}
+
+/// The labels of a container that installs the toolbox.
+pub(super) fn installer(executor: &ExecutorId) -> HashMap<String, String> {
+    HashMap::from([(INSTALLER.to_owned(), executor.to_string())])
+}
+
+/// Matches every container in which an executor installs the toolbox.
+pub(super) fn of_installer(executor: &ExecutorId) -> String {
+    format!("{INSTALLER}={executor}")
 }
 
 /// Matches every container of an executor.

@@ -56,8 +56,8 @@ impl DockerDriver {
 #[async_trait]
 impl ExecutorDriver for DockerDriver {
     /// Checks that the engine answers, and puts the toolbox where containers find it.
-    async fn prepare(&self, _executor: &ExecutorId) -> Result<()> {
-        self.toolbox.install(&self.engine).await
+    async fn prepare(&self, executor: &ExecutorId) -> Result<()> {
+        self.toolbox.install(&self.engine, executor).await
     }
 
     async fn archs(&self) -> Result<Vec<Arch>> {

@@ -16,8 +16,11 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use runyard_toolbox::{PROGRAM, TOOLBOX_WORD};
 use sha2::{Digest as _, Sha256};
 
-use super::{containers::TOOLBOX_DIR, engine::Engine, errors};
-use crate::driver::{DriverError, Result};
+use super::{containers::TOOLBOX_DIR, engine::Engine, errors, labels};
+use crate::{
+    contract::ExecutorId,
+    driver::{DriverError, Result},
+};
 
 /// The image that holds the program; its tag is the hash of the program. Where no host is named, engines disagree which is
 /// meant.
@@ -33,6 +36,8 @@ pub(super) struct Toolbox {
     hash: String,
     /// The volume that has it.
     pub(super) volume: String,
+    /// Locked while it is installed.
+    installing: tokio::sync::Mutex<()>,
 }
 
 impl Toolbox {
@@ -46,7 +51,7 @@ impl Toolbox {
             std::fs::read(&program).map_err(DriverError::io(format!("reading the toolbox `{}`", program.display())))?;
         let hash: String = Sha256::digest(&content).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         let volume = format!("{PROGRAM}-{hash}");
-        Ok(Self { program, is_guest, hash, volume })
+        Ok(Self { program, is_guest, hash, volume, installing: tokio::sync::Mutex::default() })
     }
 
     fn image(&self) -> String {
@@ -64,8 +69,14 @@ impl Toolbox {
         [format!("{dir}/{PROGRAM}")].into_iter().chain(word).chain([subcommand.to_owned()]).collect()
     }
 
-    /// Puts it where containers find it. Done anew each time: an earlier attempt may not have come to its end.
-    pub(super) async fn install(&self, engine: &Engine) -> Result<()> {
+    /// Puts it where containers find it. Done anew each time: an earlier attempt may not have come to its end. What that has
+    /// left of `executor` is removed.
+    pub(super) async fn install(&self, engine: &Engine, executor: &ExecutorId) -> Result<()> {
+        let _alone = self.installing.lock().await;
+        let left = engine.list(&labels::of_installer(executor)).await?;
+        for id in left.into_iter().filter_map(|container| container.id) {
+            engine.remove(&id).await?;
+        }
         let image = self.image();
         if let Err(error) = engine.api.inspect_image(&image).await {
             if !errors::has_status(&error, 404) {
@@ -84,6 +95,7 @@ impl Toolbox {
         let body = ContainerCreateBody {
             image: Some(image),
             entrypoint: Some(command),
+            labels: Some(labels::installer(executor)),
             host_config: Some(HostConfig {
                 mounts: Some(vec![mount]),
                 network_mode: Some("none".to_owned()),
